@@ -1,0 +1,1 @@
+"""Plumbing shared by the notebooks; the algorithms themselves stand in the notebooks."""

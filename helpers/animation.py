@@ -1,0 +1,199 @@
+"""Frames to moving pictures: stored in a notebook, saved to a file, or with controls.
+
+What plays where: an animated PNG plays in JupyterLab (trusted or not), Colab, VS Code and
+on static pages; an MP4 and the player with controls play in the live session.
+"""
+
+import io
+from pathlib import Path
+
+import imageio.v3 as iio
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import HTML, Image, Video
+from matplotlib.animation import FuncAnimation
+from PIL import Image as PILImage
+from PIL import ImageDraw, ImageFont
+
+MAX_BYTES = 600_000  # of one embedded animation; a notebook should stay below 1.5 MB
+
+
+def check_frames(frames):
+    """Return the frames as one (T, H, W, 3) uint8 array.
+
+    Args:
+        frames: T pictures, each (H, W) or (H, W, 3), all alike, uint8.
+
+    Raises:
+        ValueError: if there are none, or they differ in shape, or are not uint8.
+    """
+    frames = list(frames)
+    if not frames:
+        raise ValueError(
+            "expected at least one frame, got none: was the environment made with "
+            'render_mode="rgb_array", and was an episode played?'
+        )
+    shapes = sorted({np.shape(frame) for frame in frames})
+    if len(shapes) > 1:
+        raise ValueError(f"expected frames of one shape, got {shapes}")
+    stacked = np.stack(frames)
+    if stacked.dtype != np.uint8 or stacked.ndim not in (3, 4):
+        raise ValueError(
+            f"expected frames (H, W) or (H, W, 3) of dtype uint8, got {shapes[0]} {stacked.dtype}"
+        )
+    return np.repeat(stacked[..., None], 3, axis=-1) if stacked.ndim == 3 else stacked
+
+
+def _encode_apng(frames, fps):
+    pictures = [PILImage.fromarray(f).quantize(64, dither=PILImage.Dither.NONE) for f in frames]
+    data = io.BytesIO()
+    pictures[0].save(
+        data,
+        format="PNG",
+        save_all=len(pictures) > 1,
+        append_images=pictures[1:],
+        duration=round(1000 / fps),
+        loop=0,
+        optimize=True,
+    )
+    return data.getvalue()
+
+
+def _encode_gif(frames, fps):
+    return iio.imwrite("<bytes>", frames, extension=".gif", duration=1000 / fps, loop=0)
+
+
+def _encode_mp4(frames, fps):
+    height, width = (size - size % 2 for size in frames.shape[1:3])  # the codec wants even sizes
+    try:
+        return iio.imwrite(
+            "<bytes>",
+            frames[:, :height, :width],
+            extension=".mp4",
+            fps=fps,
+            codec="libx264",
+            macro_block_size=1,
+            plugin="FFMPEG",
+        )
+    except (ImportError, RuntimeError, OSError) as error:
+        raise RuntimeError(
+            f"could not write an MP4 ({error}): pip install imageio-ffmpeg, "
+            "or use animated_png, which needs no ffmpeg"
+        ) from error
+
+
+def _encode_player(frames, fps):
+    height, width = frames.shape[1:3]
+    figure = plt.figure(figsize=(width / 100, height / 100), dpi=100)
+    picture = figure.add_axes((0, 0, 1, 1)).imshow(frames[0])
+    picture.axes.set_axis_off()
+
+    def draw(i):
+        picture.set_data(frames[i])
+
+    animation = FuncAnimation(figure, draw, frames=len(frames), interval=1000 / fps)
+    with plt.rc_context({"animation.embed_limit": 1000}):  # the limit is kept by _fit, out loud
+        html = animation.to_jshtml(default_mode="loop")
+    plt.close(figure)
+    return html.encode()
+
+
+def _fit(frames, fps, encode, max_bytes):
+    """Encode; while too large, halve the picture or skip every other frame, and say so."""
+    frames = check_frames(frames)
+    first = frames.shape
+    data = encode(frames, fps)
+    while len(data) > max_bytes and (len(frames) > 2 or min(frames.shape[1:3]) > 64):
+        if min(frames.shape[1:3]) >= 300 or len(frames) <= 2:
+            frames = frames[:, ::2, ::2]
+        else:
+            frames, fps = frames[::2], fps / 2
+        data = encode(frames, fps)
+    if frames.shape != first:
+        print(
+            f"animation: {len(frames)} of {first[0]} frames at {frames.shape[2]}×"
+            f"{frames.shape[1]} pixels (of {first[2]}×{first[1]}) kept, "
+            f"to stay below {max_bytes / 1000:,.0f} kB"
+        )
+    return data, frames.shape
+
+
+def animated_png(frames, fps=30, max_bytes=MAX_BYTES, alt="animation of the agent playing"):
+    """Return an animated PNG to show as a cell's output; it plays everywhere.
+
+    Args:
+        frames: T pictures (H, W) or (H, W, 3), uint8.
+        fps: frames per second.
+        max_bytes: size above which frames are skipped and pictures scaled, with a note.
+        alt: what a reader who cannot see it should know.
+
+    Returns:
+        ``IPython.display.Image``.
+    """
+    data, _ = _fit(frames, fps, _encode_apng, max_bytes)
+    return Image(data=data, format="png", alt=alt)
+
+
+def player(frames, fps=30, max_bytes=MAX_BYTES):
+    """Return a player with controls (pause, single steps, speed) for the live session.
+
+    Takes the arguments of ``animated_png``; returns ``IPython.display.HTML``.
+    """
+    data, _ = _fit(frames, fps, _encode_player, max_bytes)
+    return HTML(data.decode())
+
+
+def video(frames, fps=30, max_bytes=MAX_BYTES):
+    """Return an MP4 inside the page (base64) with the browser's controls.
+
+    Takes the arguments of ``animated_png``; returns ``IPython.display.Video``.
+    """
+    data, shape = _fit(frames, fps, _encode_mp4, max_bytes)
+    return Video(data=data, embed=True, mimetype="video/mp4", width=shape[2])
+
+
+def save_animation(frames, path, fps=30):
+    """Write the frames to a .gif, .mp4 or .png (animated) file and return its path.
+
+    Raises:
+        ValueError: on another ending.
+    """
+    encoders = {".gif": _encode_gif, ".mp4": _encode_mp4, ".png": _encode_apng}
+    path = Path(path)
+    if path.suffix not in encoders:
+        raise ValueError(f"expected a path ending in {sorted(encoders)}, got {path.name!r}")
+    data = encoders[path.suffix](check_frames(frames), fps)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def overlay_q_values(frame, q_values, action, names, scale=2):
+    """Draw the agent's Q-values as bars beside a frame, the chosen action in orange.
+
+    Args:
+        frame: (H, W, 3) uint8.
+        q_values: (A,) Q-value of each action.
+        action: index of the chosen one.
+        names: A short names.
+        scale: whole number; the frame is enlarged that many times.
+
+    Returns:
+        (H·scale, W·scale + 150, 3) uint8.
+    """
+    q_values = np.asarray(q_values, float)
+    if q_values.shape != (len(names),):
+        raise ValueError(f"expected {len(names)} Q-values, one per name, got {q_values.shape}")
+    frame = np.repeat(np.repeat(check_frames([frame])[0], scale, axis=0), scale, axis=1)
+    panel = PILImage.new("RGB", (150, len(frame)), "white")
+    draw = ImageDraw.Draw(panel)
+    font = ImageFont.load_default(13)
+    low, high = q_values.min(), q_values.max()
+    for i, (name, q) in enumerate(zip(names, q_values, strict=True)):
+        top = 8 + i * (len(frame) - 16) / len(names)
+        draw.text((8, top), f"{name} {q:+.2f}", fill="black", font=font)
+        length = 20 + 110 * (q - low) / max(high - low, 1e-9)  # the longest bar is the best
+        draw.rectangle(
+            (8, top + 17, 8 + length, top + 25), fill="#e8743b" if i == action else "#5b7fa3"
+        )
+    return np.concatenate([frame, np.asarray(panel)], axis=1)

@@ -1,0 +1,131 @@
+"""Where and how a notebook runs: profile, seeds, device, versions, verdicts."""
+
+import importlib.metadata
+import inspect
+import json
+import os
+import platform
+import random
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+PROFILES = ("quick", "full")
+
+
+def profile():
+    """Read the environment variable ``DQN_PROFILE``: "full" (default) or "quick".
+
+    "quick" runs every notebook in about a minute, as the tests do; "full" trains for real.
+
+    Raises:
+        ValueError: if the variable holds anything else.
+    """
+    value = os.environ.get("DQN_PROFILE", "full")
+    if value not in PROFILES:
+        raise ValueError(f"expected DQN_PROFILE to be one of {PROFILES}, got {value!r}")
+    return value
+
+
+def in_notebook():
+    """True inside a Jupyter or Colab kernel, False in a terminal or script."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    return getattr(get_ipython(), "kernel", None) is not None
+
+
+def build_dir(*parts):
+    """Return (and make) a folder below ``build/``, where everything a run writes goes."""
+    folder = ROOT.joinpath("build", *parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def seed_everything(seed):
+    """Seed Python, numpy and torch, and return a numpy ``Generator`` of the same seed.
+
+    Args:
+        seed: whole number >= 0. Environments are seeded apart, by ``env.reset(seed=seed)``.
+    """
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"expected seed to be a whole number >= 0, got {seed!r}")
+    random.seed(int(seed))
+    np.random.seed(int(seed) % 2**32)
+    torch.manual_seed(int(seed))
+    return np.random.default_rng(int(seed))
+
+
+def pick_device():
+    """Return the GPU as a ``torch.device`` if torch can use one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def versions():
+    """Print one line per library, and what this machine offers a training."""
+    rows = [("Python", platform.python_version())]
+    for name in ("torch", "gymnasium", "ale-py", "numpy", "matplotlib"):
+        try:
+            rows.append((name, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            rows.append((name, f"missing: pip install {name}"))
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none, the CPU trains"
+    rows.append(("CPU cores", str(os.cpu_count())))
+    rows.append(("GPU", gpu))
+    rows.append(("profile", profile()))
+    for name, value in rows:
+        print(f"{name:<11}{value}")
+
+
+def has_ffmpeg():
+    """True if an MP4 can be written: ffmpeg on the PATH or inside imageio-ffmpeg."""
+    try:
+        import imageio_ffmpeg
+
+        return bool(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError):
+        return shutil.which("ffmpeg") is not None
+
+
+def show_source(*objects):
+    """Show the real source of functions or classes, highlighted where a notebook can."""
+    source = "\n\n".join(inspect.getsource(thing) for thing in objects)
+    if not in_notebook():
+        print(source)
+        return
+    from IPython.display import Markdown, display
+
+    display(Markdown(f"```python\n{source}\n```"))
+
+
+def check_learned(name, value, *, at_least=None, at_most=None):
+    """Hold a measured figure against its expectation; print and file the verdict.
+
+    The verdict goes to ``build/verdicts/NOTEBOOK.json``, where the summary after
+    ``make run`` finds it.
+
+    Args:
+        name: what was measured, with its unit; one line.
+        value: the measured figure.
+        at_least: smallest figure that counts as learned (or None).
+        at_most: largest figure that counts as learned (or None).
+
+    Raises:
+        AssertionError: if the figure misses its expectation.
+    """
+    if (at_least is None) == (at_most is None):
+        raise ValueError("expected exactly one of at_least and at_most")
+    passed = value >= at_least if at_most is None else value <= at_most
+    wanted = f">= {at_least:g}" if at_most is None else f"<= {at_most:g}"
+    notebook = os.environ.get("DQN_NOTEBOOK") or Path(sys.argv[0]).stem
+    path = build_dir("verdicts") / f"{notebook}.json"
+    verdicts = json.loads(path.read_text()) if path.exists() else {}
+    verdicts[name] = {"value": float(value), "expected": wanted, "passed": bool(passed)}
+    path.write_text(json.dumps(verdicts, indent=1, ensure_ascii=False) + "\n")
+    print(f"{name}: {value:g} (expected {wanted})")
+    assert passed, f"{name}: expected {wanted}, got {value:g}"
