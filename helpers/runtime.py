@@ -47,6 +47,15 @@ def build_dir(*parts):
     return folder
 
 
+def results_path(name):
+    """Return where the learning curves of several seeds lie.
+
+    In "full" a notebook measures them anew and writes them below ``build/results/``; in
+    "quick" it shows the recorded ones of ``results/``.
+    """
+    return build_dir("results") / name if profile() == "full" else ROOT / "results" / name
+
+
 def seed_everything(seed):
     """Seed Python, numpy and torch, and return a numpy ``Generator`` of the same seed.
 
@@ -122,10 +131,10 @@ def check_learned(name, value, *, at_least=None, at_most=None):
         raise ValueError("expected exactly one of at_least and at_most")
     passed = value >= at_least if at_most is None else value <= at_most
     wanted = f">= {at_least:g}" if at_most is None else f"<= {at_most:g}"
+    print(f"{name}: {value:g} (expected {wanted})")
     notebook = os.environ.get("DQN_NOTEBOOK") or Path(sys.argv[0]).stem
     path = build_dir("verdicts") / f"{notebook}.json"
     verdicts = json.loads(path.read_text()) if path.exists() else {}
     verdicts[name] = {"value": float(value), "expected": wanted, "passed": bool(passed)}
     path.write_text(json.dumps(verdicts, indent=1, ensure_ascii=False) + "\n")
-    print(f"{name}: {value:g} (expected {wanted})")
     assert passed, f"{name}: expected {wanted}, got {value:g}"

@@ -1,0 +1,47 @@
+PYTHON ?= python3
+PROFILE ?= quick
+PORT ?= 8888
+BIN := .venv/bin
+READY := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lab record sync lint clean
+
+help:  ## list these targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@echo
+	@echo "  NB=04_pong_dqn   one notebook instead of all    PROFILE=full   train for real"
+
+$(READY): requirements.txt constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@touch $(READY)
+
+run: $(READY)  ## execute the notebooks into build/ and show what was learned
+	$(BIN)/python tools/notebooks.py run $(NB) --profile $(PROFILE)
+
+test: $(READY)  ## everything CI checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q
+	DQN_PROFILE=quick $(BIN)/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-current-env \
+		--nbval-cell-timeout=300 --durations=4 notebooks/*.ipynb
+
+lab: $(READY)  ## open JupyterLab on the first notebook
+	$(BIN)/jupyter lab --ip=127.0.0.1 --port=$(PORT) \
+		$(if $(filter 0,$(shell id -u)),--allow-root) \
+		$(if $(DISPLAY),,--no-browser) notebooks/01_q_table.ipynb
+
+record: $(READY)  ## execute in full (NB=…) and keep outputs and curves
+	$(BIN)/python tools/notebooks.py record $(NB) --profile full
+
+sync: $(READY)  ## bring changed prose from notebooks/py into the notebooks
+	$(BIN)/python tools/notebooks.py sync
+
+lint: $(READY)  ## format and mend what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## delete build/ (the trained checkpoints in checkpoints/ stay)
+	rm -rf build

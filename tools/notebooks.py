@@ -1,0 +1,187 @@
+"""Turn the text twins into notebooks: sync, run and record them.
+
+The twin ``notebooks/py/NAME.py`` is what is edited. ``notebooks/NAME.ipynb`` is the same
+code with its outputs, as the repository page shows it.
+
+    python tools/notebooks.py run  [NAME …]     execute into build/, print what was learned
+    python tools/notebooks.py record NAME …     execute and keep the outputs in notebooks/
+    python tools/notebooks.py sync              bring changed text (not code) into notebooks/
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbconvert import HTMLExporter
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+TWINS = NOTEBOOKS / "py"
+BUILD = ROOT / "build"
+FULL_TIMEOUT = 24 * 3600  # seconds a cell may take
+QUICK_TIMEOUT = 600
+
+
+def code_hash(notebook):
+    """SHA-256 of all code cells, so outputs of other code can be told."""
+    code = "\n\0\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    return hashlib.sha256(code.encode()).hexdigest()
+
+
+def names():
+    """Names of all notebooks, in order."""
+    return sorted(path.stem for path in TWINS.glob("[0-9][0-9]_*.py"))
+
+
+def read_twin(name):
+    """Read a twin as a notebook without outputs, its cell ids fixed by their place."""
+    path = TWINS / f"{name}.py"
+    if not path.exists():
+        raise SystemExit(f"no notebook {name!r}: expected one of {', '.join(names())}")
+    notebook = jupytext.read(path)
+    for i, cell in enumerate(notebook.cells):
+        cell["id"] = f"{name[:2]}-{i:03d}"
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {
+                "display_name": "Python 3 (ipykernel)",
+                "language": "python",
+                "name": "python3",
+            },
+            "language_info": {"name": "python"},
+        }
+    )
+    return notebook
+
+
+def execute(name, profile):
+    """Run a twin as a notebook in a fresh kernel; return it, its minutes and an error or None."""
+    notebook = read_twin(name)
+    os.environ.update(DQN_PROFILE=profile, DQN_NOTEBOOK=name, PYDEVD_DISABLE_FILE_VALIDATION="1")
+    (BUILD / "verdicts" / f"{name}.json").unlink(missing_ok=True)
+    timeout = QUICK_TIMEOUT if profile == "quick" else FULL_TIMEOUT
+    client = NotebookClient(
+        notebook,
+        timeout=timeout,
+        store_widget_state=False,
+        record_timing=False,
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+    )
+    started, error = time.monotonic(), None
+    try:
+        client.execute()
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as problem:
+        error = problem
+    notebook.metadata["code_hash"] = code_hash(notebook)
+    return notebook, (time.monotonic() - started) / 60, error
+
+
+def run(chosen, profile):
+    """Execute notebooks into ``build/`` and tabulate what each one learned."""
+    rows, failed = [], False
+    for folder in ("notebooks", "html"):
+        (BUILD / folder).mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(chosen, start=1):
+        print(f"[{i}/{len(chosen)}] {name} ({profile}) …", end=" ", flush=True)
+        notebook, minutes, error = execute(name, profile)
+        nbformat.write(notebook, BUILD / "notebooks" / f"{name}.ipynb")
+        page, _ = HTMLExporter(exclude_input_prompt=True).from_notebook_node(notebook)
+        (BUILD / "html" / f"{name}.html").write_text(page, encoding="utf-8")
+        print(f"{'failed' if error else 'done'} after {minutes:.1f} min", flush=True)
+        if error:
+            failed = True
+            print(str(error)[-2_000:])
+        rows += summary_rows(name, minutes)
+        failed |= rows[-1][-1] == "nothing learned"
+    print_table(("notebook", "minutes", "what was learned", "figure", "expected", "verdict"), rows)
+    print(f"\nPages: {BUILD / 'html'}    notebooks: {BUILD / 'notebooks'}")
+    print(f"Animations: {BUILD / 'animations'}")
+    return int(failed or any(row[-1] == "missed" for row in rows))
+
+
+def summary_rows(name, minutes):
+    """One row per verdict that the notebook filed."""
+    path = BUILD / "verdicts" / f"{name}.json"
+    verdicts = json.loads(path.read_text()) if path.exists() else {}
+    if not verdicts:
+        return [(name, f"{minutes:.1f}", "-", "-", "-", "nothing learned")]
+    rows = []
+    for i, (what, v) in enumerate(verdicts.items()):
+        first = (name, f"{minutes:.1f}") if i == 0 else ("", "")
+        verdict = "learned" if v["passed"] else "missed"
+        rows.append((*first, what, f"{v['value']:.5g}", v["expected"], verdict))
+    return rows
+
+
+def print_table(header, rows):
+    """Print rows of text with aligned columns."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    print()
+    for row in [header, ["-" * width for width in widths], *rows]:
+        line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
+        print(line.rstrip())
+
+
+def record(chosen, profile):
+    """Execute notebooks and keep them, with outputs, in ``notebooks/``, curves in ``results/``."""
+    for name in chosen:
+        print(f"recording {name} ({profile}) …", end=" ", flush=True)
+        notebook, minutes, error = execute(name, profile)
+        if error:
+            print(f"failed after {minutes:.1f} min\n{error}")
+            return 1
+        nbformat.write(notebook, NOTEBOOKS / f"{name}.ipynb")
+        if profile == "full":
+            for curve in (BUILD / "results").glob(f"{name[:3]}*.csv"):
+                shutil.copy(curve, ROOT / "results" / curve.name)
+        print(f"done after {minutes:.1f} min")
+    return 0
+
+
+def sync():
+    """Copy changed prose into the notebooks; refuse where code changed, as outputs would lie."""
+    stale = []
+    for name in names():
+        path = NOTEBOOKS / f"{name}.ipynb"
+        new = read_twin(name)
+        old = nbformat.read(path, as_version=4) if path.exists() else None
+        if old is None or old.metadata.get("code_hash") != code_hash(new):
+            stale.append(name)
+            continue
+        outputs = iter([cell for cell in old.cells if cell.cell_type == "code"])
+        for cell in new.cells:
+            if cell.cell_type == "code":
+                before = next(outputs)
+                cell.outputs, cell.execution_count = before.outputs, before.execution_count
+        new.metadata = old.metadata
+        nbformat.write(new, path)
+    for name in stale:
+        print(f"{name}: the code changed, so its outputs are stale: make record NB={name}")
+    return int(bool(stale))
+
+
+def main():
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=("run", "record", "sync"))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    parser.add_argument("--profile", choices=("quick", "full"))
+    arguments = parser.parse_args()
+    if arguments.command == "sync":
+        return sync()
+    if arguments.command == "record":
+        return record(arguments.names or names(), arguments.profile or "full")
+    return run(arguments.names or names(), arguments.profile or "quick")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
