@@ -5,7 +5,6 @@ import inspect
 import json
 import os
 import platform
-import random
 import shutil
 import sys
 from pathlib import Path
@@ -57,15 +56,15 @@ def results_path(name):
 
 
 def seed_everything(seed):
-    """Seed Python, numpy and torch, and return a numpy ``Generator`` of the same seed.
+    """Seed torch, and return a numpy ``Generator`` of the same seed.
+
+    Nothing in the series draws from the global generators of Python and numpy.
 
     Args:
         seed: whole number >= 0. Environments are seeded apart, by ``env.reset(seed=seed)``.
     """
     if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"expected seed to be a whole number >= 0, got {seed!r}")
-    random.seed(int(seed))
-    np.random.seed(int(seed) % 2**32)
     torch.manual_seed(int(seed))
     return np.random.default_rng(int(seed))
 
