@@ -724,7 +724,8 @@ show(figure, "04_optimizers")
 # %% [markdown]
 # ## The Environment, and the training loop
 #
-# `run` is the loop of every notebook: choose, act, learn. Three things are new.
+# The Environment runs the games. Its method `run` is the loop of every notebook: choose, act,
+# learn. Three things are new.
 #
 # - `send` starts the games' next step and `recv` fetches it. Between the two the Agent learns,
 #   while the emulators run on other cores. The result is the same on every run.
@@ -762,86 +763,106 @@ class Environment:
             self.best = result.mean
             self.best_weights = {k: v.clone() for k, v in brain.q_net.state_dict().items()}
 
-    def save(self):
-        """Everything needed to go on, except the memory, which is filled anew."""
-        brain = self.agent.brain
-        state = {
-            "config": asdict(self.config),
-            "q_net": brain.q_net.state_dict(),
-            "target_net": brain.target_net.state_dict(),
-            "optimizer": brain.optimizer.state_dict(),
-            "best_weights": self.best_weights,
-            "counts": [self.agent_steps, brain.updates, brain.copies],
-            "books": [self.seconds, self.best, self.scores, self.score_steps, self.evaluations],
-        }
-        save_checkpoint(self.file, state)
 
-    def resume(self):
-        """Go on from the file if there is one of the same settings; say so."""
-        if QUICK or not self.file.exists():
-            return
-        state = load_checkpoint(self.file, self.agent.brain.device)
-        if state["config"] != {**asdict(self.config), "channels": list(self.config.channels)}:
-            print(f"{self.file.name} has other settings: starting anew")
-            return
-        brain = self.agent.brain
-        load_weights(brain.q_net, state["q_net"], "q_net")
-        load_weights(brain.target_net, state["target_net"], "target_net")
-        brain.optimizer.load_state_dict(state["optimizer"])
-        self.best_weights = state["best_weights"]
-        self.agent_steps, brain.updates, brain.copies = state["counts"]
-        self.seconds, self.best, self.scores, self.score_steps, self.evaluations = state["books"]
-        print(f"going on at {self.agent_steps:,} agent steps")
+# %% [markdown]
+# Two more methods keep the work safe. A checkpoint holds the networks, the optimizer's moments
+# and all counts, and is written in one piece: an interruption while saving leaves the old one.
+# The memory is not in it (0.7 GB). After a restart it is filled anew, by playing with the saved
+# network, before learning goes on.
 
-    def run(self):
-        """Train until the budget is used or the goal is reached."""
-        c, agent, brain, memory = self.config, self.agent, self.agent.brain, self.agent.memory
-        started, before = time.monotonic(), self.seconds
-        curve = LiveCurve(
-            "04_training", window=20, title="Pong while it learns", ylabel="score of a game"
-        )
-        obs, _ = self.envs.reset(seed=c.seed + self.agent_steps)
-        score = np.zeros(c.num_envs)
-        first_time = brain.updates == 0
-        while self.agent_steps < c.agent_steps and self.best < c.stop_at:
-            epsilon = epsilon_at(self.agent_steps, c)
-            actions = agent.get_actions(obs, epsilon)
-            self.envs.send(actions)  # the games go on while we learn
-            if len(memory) >= c.learn_start:
-                if first_time:
-                    brain.calibrate(memory.sample(2_000).obs)
-                    first_time = False
-                lr = line(c.lr_start, c.lr_end, self.agent_steps / c.agent_steps)
-                for _ in range(c.num_envs // c.train_every):
-                    loss, q = agent.learn(lr)
-            next_obs, reward, terminated, truncated, _ = self.envs.recv()
-            agent.memorize(obs, actions, reward, terminated, truncated)
-            obs, score = next_obs, score + reward
-            for i in np.flatnonzero(terminated | truncated):
-                self.scores.append(float(score[i]))
-                self.score_steps.append(self.agent_steps)
-                score[i] = 0.0
 
-            self.agent_steps += c.num_envs
-            self.seconds = before + time.monotonic() - started
-            if self.agent_steps % c.target_every == 0:
-                brain.copy_to_target()
-            if self.agent_steps % c.evaluate_every == 0:
-                self.evaluate()
-                self.save()
-            if self.agent_steps % 1_000 == 0 and brain.updates:
-                self.epsilons.append(epsilon)
-                if not torch.isfinite(loss):
-                    raise FloatingPointError("the loss is not finite: lower lr_start")
-                curve.update(
-                    self.scores,
-                    f"{self.agent_steps:,} of {c.agent_steps:,} agent steps, "
-                    f"{self.agent_steps / self.seconds:.0f}/s, ε {epsilon:.2f}, "
-                    f"loss {loss:.4f}, mean Q {q:+.2f}, best greedy {self.best:+.1f}",
-                )
-        curve.close(self.scores, f"{self.agent_steps:,} agent steps, {self.seconds / 60:.1f} min")
-        self.envs.close()
+# %%
+def save(self):
+    """Everything needed to go on, except the memory, which is filled anew."""
+    brain = self.agent.brain
+    state = {
+        "config": asdict(self.config),
+        "q_net": brain.q_net.state_dict(),
+        "target_net": brain.target_net.state_dict(),
+        "optimizer": brain.optimizer.state_dict(),
+        "best_weights": self.best_weights,
+        "counts": [self.agent_steps, brain.updates, brain.copies],
+        "books": [self.seconds, self.best, self.scores, self.score_steps, self.evaluations],
+    }
+    save_checkpoint(self.file, state)
 
+
+def resume(self):
+    """Go on from the file if there is one of the same settings; say so."""
+    if QUICK or not self.file.exists():
+        return
+    state = load_checkpoint(self.file, self.agent.brain.device)
+    if state["config"] != {**asdict(self.config), "channels": list(self.config.channels)}:
+        print(f"{self.file.name} has other settings: starting anew")
+        return
+    brain = self.agent.brain
+    load_weights(brain.q_net, state["q_net"], "q_net")
+    load_weights(brain.target_net, state["target_net"], "target_net")
+    brain.optimizer.load_state_dict(state["optimizer"])
+    self.best_weights = state["best_weights"]
+    self.agent_steps, brain.updates, brain.copies = state["counts"]
+    self.seconds, self.best, self.scores, self.score_steps, self.evaluations = state["books"]
+    print(f"going on at {self.agent_steps:,} agent steps")
+
+
+Environment.save, Environment.resume = save, resume
+
+# %% [markdown]
+# And the loop itself.
+
+
+# %%
+def run(self):
+    """Train until the budget is used or the goal is reached."""
+    c, agent, brain, memory = self.config, self.agent, self.agent.brain, self.agent.memory
+    started, before = time.monotonic(), self.seconds
+    curve = LiveCurve(
+        "04_training", window=20, title="Pong while it learns", ylabel="score of a game"
+    )
+    obs, _ = self.envs.reset(seed=c.seed + self.agent_steps)
+    score = np.zeros(c.num_envs)
+    first_time = brain.updates == 0
+    while self.agent_steps < c.agent_steps and self.best < c.stop_at:
+        epsilon = epsilon_at(self.agent_steps, c)
+        actions = agent.get_actions(obs, epsilon)
+        self.envs.send(actions)  # the games go on while we learn
+        if len(memory) >= c.learn_start:
+            if first_time:
+                brain.calibrate(memory.sample(2_000).obs)
+                first_time = False
+            lr = line(c.lr_start, c.lr_end, self.agent_steps / c.agent_steps)
+            for _ in range(c.num_envs // c.train_every):
+                loss, q = agent.learn(lr)
+        next_obs, reward, terminated, truncated, _ = self.envs.recv()
+        agent.memorize(obs, actions, reward, terminated, truncated)
+        obs, score = next_obs, score + reward
+        for i in np.flatnonzero(terminated | truncated):
+            self.scores.append(float(score[i]))
+            self.score_steps.append(self.agent_steps)
+            score[i] = 0.0
+
+        self.agent_steps += c.num_envs
+        self.seconds = before + time.monotonic() - started
+        if self.agent_steps % c.target_every == 0:
+            brain.copy_to_target()
+        if self.agent_steps % c.evaluate_every == 0:
+            self.evaluate()
+            self.save()
+        if self.agent_steps % 1_000 == 0 and brain.updates:
+            self.epsilons.append(epsilon)
+            if not torch.isfinite(loss):
+                raise FloatingPointError("the loss is not finite: lower lr_start")
+            curve.update(
+                self.scores,
+                f"{self.agent_steps:,} of {c.agent_steps:,} agent steps, "
+                f"{self.agent_steps / self.seconds:.0f}/s, ε {epsilon:.2f}, "
+                f"loss {loss:.4f}, mean Q {q:+.2f}, best greedy {self.best:+.1f}",
+            )
+    curve.close(self.scores, f"{self.agent_steps:,} agent steps, {self.seconds / 60:.1f} min")
+    self.envs.close()
+
+
+Environment.run = run
 
 # %% [markdown]
 # ## Train

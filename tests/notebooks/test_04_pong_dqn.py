@@ -1,0 +1,128 @@
+"""Notebook 04's own definitions against numbers worked out by hand and a slow reference."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from .loader import load_definitions
+
+NAMES = ["Config", "conv_size", "QNetwork", "td_target", "Brain", "Agent", "line", "epsilon_at"]
+
+
+@pytest.fixture(scope="module")
+def nb():
+    return load_definitions("04_pong_dqn", NAMES)
+
+
+@pytest.fixture
+def tiny(nb):
+    return replace(nb["Config"](), channels=(4, 4, 4), hidden=16, num_envs=2, capacity=64)
+
+
+def batch(rng, size=5):
+    from helpers.replay import FrameBatch
+
+    return FrameBatch(
+        obs=rng.integers(0, 255, (size, 4, 84, 84), dtype=np.uint8),
+        action=rng.integers(0, 6, size),
+        reward=rng.normal(size=size).astype(np.float32),
+        next_obs=rng.integers(0, 255, (size, 4, 84, 84), dtype=np.uint8),
+        discount=np.array([0.94, 0.94, 0.0, 0.98, 0.0], np.float32)[:size],
+    )
+
+
+@pytest.mark.parametrize("pixels, kernel, stride", [(84, 8, 4), (20, 4, 2), (9, 3, 1), (42, 8, 4)])
+def test_conv_size_is_what_torch_computes(nb, pixels, kernel, stride):
+    out = nn.Conv2d(1, 1, kernel, stride=stride)(torch.zeros(1, 1, pixels, pixels))
+    assert nb["conv_size"](pixels, kernel, stride) == out.shape[-1]
+
+
+def test_td_target_by_hand(nb):
+    next_q = torch.tensor([[1.0, 3.0], [-2.0, -5.0], [100.0, 50.0]])
+    target = nb["td_target"](torch.tensor([1.0, 0.0, -1.0]), torch.tensor([0.5, 0.9, 0.0]), next_q)
+    torch.testing.assert_close(target, torch.tensor([2.5, -1.8, -1.0]))
+
+
+def test_paper_network_has_the_papers_size(nb):
+    net = nb["QNetwork"](6, (32, 64, 64), 512)
+    assert sum(p.numel() for p in net.parameters()) == 1_687_206
+    assert net(torch.zeros(3, 4, 84, 84, dtype=torch.uint8)).shape == (3, 6)
+
+
+def test_centre_makes_the_average_picture_zero(nb):
+    net = nb["QNetwork"](6, (4, 4, 4), 16)
+    frame = torch.randint(0, 255, (84, 84), dtype=torch.uint8)
+    net.mean_frame.copy_(frame)
+    assert net.centre(frame.expand(2, 4, 84, 84)).abs().max() == 0
+
+
+def test_update_follows_the_slow_reference(nb, tiny):
+    """One update moves the weights as a loop over the rows, with numbers only, says."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    brain = nb["Brain"](tiny, 6, torch.device("cpu"))
+    nn.init.normal_(brain.q_net.layers[-1].weight, std=0.1)
+    data = batch(rng)
+    q = brain.q_net(torch.from_numpy(data.obs))
+    next_q = brain.target_net(torch.from_numpy(data.next_obs))
+    errors = []
+    for i in range(5):
+        best = max(float(v) for v in next_q[i])
+        target = float(data.reward[i]) + float(data.discount[i]) * best
+        errors.append((q[i, data.action[i]] - target) ** 2 / 2)
+    expected = sum(errors) / len(errors)
+    gradient = torch.autograd.grad(expected, brain.q_net.layers[-1].bias)[0]
+    brain.config = replace(tiny, max_grad_norm=1e9)
+    loss, mean_q = brain.learn(data, lr=0.0)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(brain.q_net.layers[-1].bias.grad, gradient, rtol=1e-4, atol=1e-6)
+    picked = [q[i, a].item() for i, a in enumerate(data.action)]
+    assert mean_q.item() == pytest.approx(np.mean(picked), rel=1e-4)
+
+
+def test_learning_moves_only_the_q_net_until_copied(nb, tiny):
+    torch.manual_seed(0)
+    brain = nb["Brain"](tiny, 6, torch.device("cpu"))
+    before = [p.clone() for p in brain.target_net.parameters()]
+    brain.learn(batch(np.random.default_rng(1)), lr=1e-2)
+    pairs = zip(brain.target_net.parameters(), before, strict=True)
+    assert all(torch.equal(now, then) for now, then in pairs)
+    assert any(
+        not torch.equal(a, b)
+        for a, b in zip(brain.q_net.parameters(), brain.target_net.parameters(), strict=True)
+    )
+    brain.copy_to_target()
+    for a, b in zip(brain.q_net.parameters(), brain.target_net.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_calibrate_sets_the_background_of_both_networks(nb, tiny):
+    brain = nb["Brain"](tiny, 6, torch.device("cpu"))
+    obs = batch(np.random.default_rng(2)).obs
+    brain.calibrate(obs)
+    expected = obs[:, -1].astype(np.float64).mean(axis=0)
+    for net in (brain.q_net, brain.target_net):
+        np.testing.assert_allclose(net.mean_frame.numpy(), expected, rtol=1e-5)
+
+
+def test_actions_are_greedy_at_zero_and_uniform_at_one(nb, tiny):
+    brain = nb["Brain"](tiny, 6, torch.device("cpu"))
+    obs = np.zeros((2_000, 4, 84, 84), np.uint8)[:200]
+    with torch.no_grad():
+        brain.q_net.layers[-1].bias.copy_(torch.tensor([0.0, 0, 0, 9, 0, 0]))
+    rng = np.random.default_rng(0)
+    assert (brain.decide_actions(obs, 0.0, rng) == 3).all()
+    counts = sum(np.bincount(brain.decide_actions(obs, 1.0, rng), minlength=6) for _ in range(10))
+    assert (abs(counts / 2_000 - 1 / 6) < 0.05).all()
+
+
+def test_epsilon_starts_at_one_and_ends_low(nb):
+    config = nb["Config"]()
+    assert nb["epsilon_at"](0, config) == 1.0
+    assert nb["epsilon_at"](config.learn_start, config) == 1.0
+    half = config.learn_start + config.epsilon_steps // 2
+    assert nb["epsilon_at"](half, config) == pytest.approx((1 + config.epsilon_end) / 2)
+    assert nb["epsilon_at"](10**6, config) == pytest.approx(config.epsilon_end)
