@@ -45,7 +45,10 @@ def check_frames(frames):
 
 
 def _encode_apng(frames, fps):
-    pictures = [PILImage.fromarray(f).quantize(64, dither=PILImage.Dither.NONE) for f in frames]
+    some = np.concatenate(frames[:: len(frames) // 8 + 1])  # all frames share the colours of a few
+    palette = PILImage.fromarray(some).quantize(128)
+    none = PILImage.Dither.NONE
+    pictures = [PILImage.fromarray(f).quantize(palette=palette, dither=none) for f in frames]
     data = io.BytesIO()
     pictures[0].save(
         data,
@@ -54,7 +57,6 @@ def _encode_apng(frames, fps):
         append_images=pictures[1:],
         duration=round(1000 / fps),
         loop=0,
-        optimize=True,
     )
     return data.getvalue()
 
@@ -99,7 +101,7 @@ def _encode_player(frames, fps):
 
 
 def _fit(frames, fps, encode, max_bytes):
-    """Encode; while too large, halve the picture or skip every other frame, and say so."""
+    """Encode; while too large, halve a large picture or keep fewer frames, and say so."""
     frames = check_frames(frames)
     first = frames.shape
     data = encode(frames, fps)
@@ -107,7 +109,8 @@ def _fit(frames, fps, encode, max_bytes):
         if min(frames.shape[1:3]) >= 300 or len(frames) <= 2:
             frames = frames[:, ::2, ::2]
         else:
-            frames, fps = frames[::2], fps / 2
+            skip = -(-len(data) // max_bytes)  # as many times too large, rounded up
+            frames, fps = frames[::skip], fps / skip
         data = encode(frames, fps)
     if frames.shape != first:
         print(
