@@ -1,9 +1,8 @@
 """Replay memories: where transitions wait until a mini-batch asks for them.
 
-``ReplayMemory`` keeps whole transitions and serves the CartPole notebooks.
-``FrameReplayMemory`` keeps each picture once and serves the pixel notebooks.
-Both forget the oldest entry first, sample uniformly with replacement and take
-their random numbers from a generator that is handed in, so a seed fixes every batch.
+``ReplayMemory`` keeps whole transitions, ``FrameReplayMemory`` keeps each picture once.
+Both forget the oldest entry first, sample uniformly with replacement and take their
+random numbers from a generator that is handed in, so a seed fixes every batch.
 """
 
 from collections import namedtuple
@@ -20,14 +19,13 @@ A time limit (``truncated``) is not an end of the game and is not stored here.
 FrameBatch = namedtuple("FrameBatch", "obs action reward next_obs discount")
 FrameBatch.__doc__ = """A mini-batch rebuilt from frames, all numpy arrays.
 
-obs: (B, stack, H, W) uint8. action: (B,) int64. reward: (B,) float32, the n-step
-return r_0 + γ r_1 + … (discounted, cut at an episode's end). next_obs: (B, stack, H, W)
-uint8, the observation that follows the last reward. discount: (B,) float32, what
-max Q(next_obs) is to be multiplied with: γ^m after m rewards, 0 after a terminal.
+obs: (B, stack, H, W) uint8. action: (B,) int64. reward: (B,) float32, r_0 + γ r_1 + …,
+cut at an episode's end. next_obs: like obs, what follows the last reward. discount: (B,)
+float32, the factor of max Q(next_obs): γ^m after m rewards, 0 after a terminal.
 """
 
 
-def _positive_int(name, value):
+def _check_count(name, value):
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
         raise ValueError(f"expected {name} to be a whole number >= 1, got {value!r}")
     return int(value)
@@ -35,11 +33,23 @@ def _positive_int(name, value):
 
 def _check_rng(rng):
     if not isinstance(rng, np.random.Generator):
-        raise ValueError(
-            f"expected rng to be a numpy Generator, got {type(rng).__name__}: "
-            "pass np.random.default_rng(seed)"
-        )
+        raise ValueError(f"expected rng = np.random.default_rng(seed), got {type(rng).__name__}")
     return rng
+
+
+def _check_shape(name, value, shape):
+    if np.shape(value) != shape:
+        raise ValueError(f"expected {name} of shape {shape}, got {np.shape(value)}")
+
+
+def _check_reward(reward):
+    if not np.isfinite(reward).all():
+        raise ValueError(f"expected finite rewards, got {reward}: look at the environment")
+
+
+def _check_batch(batch_size, stored):
+    if _check_count("batch_size", batch_size) > stored:
+        raise ValueError(f"expected batch_size <= {stored} stored transitions, got {batch_size}")
 
 
 class ReplayMemory:
@@ -53,30 +63,19 @@ class ReplayMemory:
     """
 
     def __init__(self, capacity, rng):
-        self.capacity = _positive_int("capacity", capacity)
+        self.capacity = _check_count("capacity", capacity)
         self.rng = _check_rng(rng)
         self._ring = []
         self._head = 0  # where the next transition goes once the ring is full
 
     def push(self, obs, action, reward, next_obs, terminated):
-        """Store one transition; the oldest one goes when the ring is full.
-
-        Args:
-            obs: what the agent saw, any shape.
-            action: what it did.
-            reward: what it got, a finite number.
-            next_obs: what it saw then, same shape as ``obs``.
-            terminated: True if the game ended with this step (not: ran out of time).
+        """Store one transition, in place of the oldest one when the ring is full.
 
         Raises:
             ValueError: if the two observations differ in shape or the reward is not finite.
         """
-        if np.shape(obs) != np.shape(next_obs):
-            raise ValueError(
-                f"expected next_obs of shape {np.shape(obs)} like obs, got {np.shape(next_obs)}"
-            )
-        if not np.isfinite(reward):
-            raise ValueError(f"expected a finite reward, got {reward}: look at the environment")
+        _check_shape("next_obs", next_obs, np.shape(obs))
+        _check_reward(reward)
         transition = Transition(obs, action, reward, next_obs, bool(terminated))
         if len(self._ring) < self.capacity:
             self._ring.append(transition)
@@ -90,12 +89,7 @@ class ReplayMemory:
         Raises:
             ValueError: if fewer transitions than that are stored.
         """
-        batch_size = _positive_int("batch_size", batch_size)
-        if batch_size > len(self):
-            raise ValueError(
-                f"expected at least {batch_size} stored transitions, got {len(self)}: "
-                "push more before sampling, or ask for a smaller batch"
-            )
+        _check_batch(batch_size, len(self))
         return [self._ring[i] for i in self.rng.integers(len(self), size=batch_size)]
 
     def __len__(self):
@@ -105,12 +99,10 @@ class ReplayMemory:
 class FrameReplayMemory:
     """A ring of frames per environment, from which stacks and returns are rebuilt.
 
-    An observation is a stack of the last few frames, so neighbouring observations
-    share all frames but one. Only the newest frame of each is stored.
-
-    Call ``push`` once per step of the vector environment. Gymnasium's vector
-    environments reset on the step *after* an end; that step is recognised here and
-    not stored (of a truncated episode its last frame is kept, as the bootstrap needs it).
+    Neighbouring observations share all frames but one: only the newest of each is stored.
+    Call ``push`` once per step of the vector environment. Gymnasium's vector environments
+    reset on the step *after* an end; that step is recognised here and not stored (of a
+    truncated episode its last frame is kept, as the bootstrap needs it).
 
     Args:
         capacity: transitions in all, shared evenly by the environments.
@@ -127,33 +119,26 @@ class FrameReplayMemory:
     def __init__(
         self, capacity, num_envs, rng, *, frame_shape=(84, 84), stack=4, n_step=1, gamma=0.99
     ):
-        self.num_envs = _positive_int("num_envs", num_envs)
-        self.stack = _positive_int("stack", stack)
-        self.n_step = _positive_int("n_step", n_step)
-        self.capacity = _positive_int("capacity", capacity)
-        self.rng = _check_rng(rng)
-        self.gamma = float(gamma)
-        self._slots = self.capacity // self.num_envs
-        if self._slots < self.stack + self.n_step:
-            raise ValueError(
-                f"expected capacity >= num_envs * (stack + n_step) = "
-                f"{self.num_envs * (self.stack + self.n_step)}, got {capacity}"
-            )
+        self.capacity, self.rng = _check_count("capacity", capacity), _check_rng(rng)
+        self.num_envs, self.stack = _check_count("num_envs", num_envs), _check_count("stack", stack)
+        self.n_step, self.gamma = _check_count("n_step", n_step), float(gamma)
         if not 0 <= self.gamma <= 1:
             raise ValueError(f"expected gamma in [0, 1], got {gamma}")
+        self._slots = self.capacity // self.num_envs
+        if self._slots < self.stack + self.n_step:
+            least = f"num_envs * (stack + n_step) = {self.num_envs * (self.stack + self.n_step)}"
+            raise ValueError(f"expected capacity >= {least}, got {capacity}")
         rings = (self.num_envs, self._slots)
         self._frame = np.zeros((*rings, *frame_shape), np.uint8)
         self._action = np.zeros(rings, np.uint8)
         self._reward = np.zeros(rings, np.float32)
-        self._terminated = np.zeros(rings, bool)
-        self._truncated = np.zeros(rings, bool)
+        self._terminated, self._truncated = np.zeros((2, *rings), bool)
         self._is_last_frame = np.zeros(rings, bool)  # a frame after a truncation: no transition
         self._depth = np.zeros(rings, np.uint8)  # earlier frames of this episode in the stack
-        self._head = np.zeros(self.num_envs, np.int64)  # next slot to write
-        self._count = np.zeros(self.num_envs, np.int64)  # slots in use
+        self._head, self._count = np.zeros((2, self.num_envs), np.int64)  # next slot; slots in use
+        self._last_frames = 0  # how many of them hold such a frame
         self._next_depth = np.zeros(self.num_envs, np.uint8)
-        self._was_terminated = np.zeros(self.num_envs, bool)  # by the previous push
-        self._was_truncated = np.zeros(self.num_envs, bool)
+        self._was_terminated, self._was_truncated = np.zeros((2, self.num_envs), bool)  # last push
 
     @property
     def nbytes(self):
@@ -166,27 +151,23 @@ class FrameReplayMemory:
         Args:
             obs: (N, stack, H, W) uint8, what the agents saw *before* acting.
             action: (N,) integers in 0..255.
-            reward: (N,) numbers, finite.
-            terminated: (N,) bool, the game ended with this step.
-            truncated: (N,) bool, the time limit ended it.
+            reward: (N,) finite numbers.
+            terminated, truncated: (N,) bool, the game or the time limit ended with this step.
 
         Raises:
-            ValueError: on another shape or dtype, or a reward that is not finite.
+            ValueError: on another shape, dtype or range, or a reward that is not finite.
         """
-        expected = (self.num_envs, self.stack, *self._frame.shape[2:])
-        if np.shape(obs) != expected or obs.dtype != np.uint8:
-            raise ValueError(
-                f"expected obs of shape {expected} and dtype uint8, got "
-                f"{np.shape(obs)} {getattr(obs, 'dtype', type(obs).__name__)}"
-            )
+        obs, action, reward = np.asarray(obs), np.asarray(action), np.asarray(reward)
+        terminated, truncated = np.asarray(terminated, bool), np.asarray(truncated, bool)
+        _check_shape("obs", obs, (self.num_envs, self.stack, *self._frame.shape[2:]))
+        if obs.dtype != np.uint8:
+            raise ValueError(f"expected obs of dtype uint8, got {obs.dtype}")
         columns = dict(action=action, reward=reward, terminated=terminated, truncated=truncated)
         for name, value in columns.items():
-            if np.shape(value) != (self.num_envs,):
-                raise ValueError(
-                    f"expected {name} of shape ({self.num_envs},), got {np.shape(value)}"
-                )
-        if not np.isfinite(reward).all():
-            raise ValueError(f"expected finite rewards, got {reward}: look at the environment")
+            _check_shape(name, value, (self.num_envs,))
+        _check_reward(reward)
+        if (action.astype(np.uint8) != action).any():
+            raise ValueError(f"expected actions to be whole numbers in 0..255, got {action}")
 
         is_reset = self._was_terminated | self._was_truncated
         env = np.flatnonzero(~self._was_terminated)  # a terminal's last frame is never needed
@@ -196,34 +177,28 @@ class FrameReplayMemory:
         self._reward[env, slot] = reward[env]
         self._terminated[env, slot] = terminated[env]
         self._truncated[env, slot] = truncated[env] & ~terminated[env]
+        self._last_frames += int(is_reset[env].sum() - self._is_last_frame[env, slot].sum())
         self._is_last_frame[env, slot] = is_reset[env]
         self._depth[env, slot] = self._next_depth[env]
         self._head[env] = (slot + 1) % self._slots
         self._count[env] = np.minimum(self._count[env] + 1, self._slots)
 
-        depth = np.minimum(self._next_depth + 1, self.stack - 1)
-        self._next_depth = np.where(is_reset, 0, depth).astype(np.uint8)
+        self._next_depth[:] = np.where(
+            is_reset, 0, np.minimum(self._next_depth + 1, self.stack - 1)
+        )
         self._was_terminated = terminated & ~is_reset
         self._was_truncated = truncated & ~terminated & ~is_reset
 
     def sample(self, batch_size):
-        """Draw a mini-batch, every complete transition equally likely.
+        """Draw a mini-batch (FrameBatch), every complete transition equally likely.
 
-        The newest ``n_step`` transitions of a running episode wait until the frame
-        that follows them has arrived; the oldest whose stack is partly overwritten are left out.
-
-        Returns:
-            FrameBatch of ``batch_size`` rows.
+        The newest ``n_step`` transitions of a running episode wait until the frame that
+        follows them has arrived; the oldest whose stack is partly overwritten are left out.
 
         Raises:
-            ValueError: if fewer transitions than that are stored.
+            ValueError: if fewer transitions than that are stored, or none is complete.
         """
-        batch_size = _positive_int("batch_size", batch_size)
-        if batch_size > len(self):
-            raise ValueError(
-                f"expected at least {batch_size} stored transitions, got {len(self)}: "
-                "push more before sampling, or ask for a smaller batch"
-            )
+        _check_batch(batch_size, len(self))
         env, offset = self._draw(batch_size)
         for _ in range(20):  # redraw the few rows that are not complete
             bad = np.flatnonzero(~self._is_complete(env, offset))
@@ -239,7 +214,7 @@ class FrameReplayMemory:
 
     def __len__(self):
         """Number of stored transitions."""
-        return int(self._count.sum() - self._is_last_frame.sum())
+        return int(self._count.sum()) - self._last_frames
 
     def _draw(self, size):
         """Environment and offset (0: its oldest slot) of random slots, (size,) each."""
@@ -248,45 +223,32 @@ class FrameReplayMemory:
         env = np.searchsorted(ends, pick, side="right")
         return env, pick - (ends[env] - self._count[env])
 
-    def _window(self, env, offset):
-        """Slots (B, n) of each row's n steps, which of them count, and where they end.
-
-        Returns:
-            slots (B, n), used (B, n) bool: up to and with the first end, last (B,) step
-            index of the last used one, ended (B,) bool: an end lies in the window.
-        """
-        steps = np.arange(self.n_step)
-        slots = self._slot(env[:, None], offset[:, None] + steps)
-        in_ring = offset[:, None] + steps < self._count[env, None]
-        rows = (env[:, None], slots)
-        end = (self._terminated[rows] | self._truncated[rows]) & in_ring
-        ended = end.any(1)
-        last = np.where(ended, end.argmax(1), self.n_step - 1)
-        return slots, steps <= last[:, None], last, ended
-
     def _slot(self, env, offset):
         return (self._head[env] - self._count[env] + offset) % self._slots
 
+    def _window(self, env, offset):
+        """Slots (B, n) of the steps; which (B,) is the last, at an end or the n-th; its slot."""
+        offsets = offset[:, None] + np.arange(self.n_step)
+        rows = env[:, None], self._slot(env[:, None], offsets)
+        end = (self._terminated[rows] | self._truncated[rows]) & (offsets < self._count[env, None])
+        last = np.where(end.any(1), end.argmax(1), self.n_step - 1)
+        return rows[1], last, self._slot(env, offset + last)
+
     def _is_complete(self, env, offset):
         """Which rows (B,) can be rebuilt from what the ring still holds and already has."""
-        slots, _, last, ended = self._window(env, offset)
-        first = slots[:, 0]
-        has_stack = offset >= self._depth[env, first]
-        last_slot = np.take_along_axis(slots, last[:, None], 1)[:, 0]
-        terminal = ended & self._terminated[env, last_slot]
-        has_next = terminal | (offset + last + 1 < self._count[env])
-        return has_stack & has_next & ~self._is_last_frame[env, first]
+        slots, last, last_slot = self._window(env, offset)
+        has_stack = offset >= self._depth[env, slots[:, 0]]
+        newest = offset + last + ~self._terminated[env, last_slot]  # one more, but after a terminal
+        return has_stack & (newest < self._count[env]) & ~self._is_last_frame[env, slots[:, 0]]
 
     def _gather(self, env, offset):
-        slots, used, last, _ = self._window(env, offset)
-        weights = self.gamma ** np.arange(self.n_step) * used  # (B, n)
-        reward = (weights * self._reward[env[:, None], slots]).sum(1)
-        last_slot = np.take_along_axis(slots, last[:, None], 1)[:, 0]
-        alive = ~self._terminated[env, last_slot]
+        slots, last, last_slot = self._window(env, offset)
+        steps, alive = np.arange(self.n_step), ~self._terminated[env, last_slot]
+        weights = self.gamma**steps * (steps <= last[:, None])  # (B, n)
         return FrameBatch(
             obs=self._stacks(env, offset),
             action=self._action[env, slots[:, 0]].astype(np.int64),
-            reward=reward.astype(np.float32),
+            reward=(weights * self._reward[env[:, None], slots]).sum(1).astype(np.float32),
             next_obs=self._stacks(env, np.where(alive, offset + last + 1, offset)),
             discount=(self.gamma ** (last + 1) * alive).astype(np.float32),
         )

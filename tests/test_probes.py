@@ -14,6 +14,8 @@ import pytest
 import torch
 from gymnasium.wrappers import TimeLimit
 
+from helpers.replay import Transition
+
 TWINS = Path(__file__).resolve().parent.parent / "notebooks" / "py"
 TWIN = TWINS / "03_target_network.py"
 NAMES = {
@@ -219,6 +221,31 @@ def test_planted_fault_is_noticed(source, fault):
     nb = define(head + tail.replace(text, broken), NAMES)
     with pytest.raises((AssertionError, RuntimeError)):  # a wrong value, or shapes that clash
         probe(nb, kind)
+
+
+@pytest.mark.parametrize("kind", PROBES, ids=lambda kind: kind.__name__)
+def test_known_values_are_learned_without_a_target_network_too(kind):
+    """Notebook 02's Brain, which takes observations of four numbers."""
+    twin = TWINS / "02_cartpole_dqn.py"
+    names = {"Config", "make_network", "make_batch", "td_target", "Brain"}
+    nb = define(twin.read_text(encoding="utf-8"), names)
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    config = nb["Config"](hidden=(16,), capacity=500, gamma=0.9, lr=0.003)
+    brain = nb["Brain"](config, rng)
+    env = TimeLimit(kind(), 5)
+    obs, _ = env.reset(seed=0)
+    for _ in range(1_200):
+        action = int(rng.integers(2))
+        next_obs, reward, terminated, truncated, _ = env.step(action)
+        four = (np.pad(o, (0, 3)) for o in (obs, next_obs))
+        brain.learn(Transition(next(four), action, reward, next(four), terminated))
+        obs = env.reset()[0] if terminated or truncated else next_obs
+    for obs, expected in kind.expected.items():
+        learned = brain.q_net(torch.tensor([[obs, 0.0, 0.0, 0.0]]))[0].tolist()
+        tolerance = getattr(kind, "tolerance", 0.1)
+        assert learned == pytest.approx(expected, abs=tolerance), f"{kind.__name__}, obs {obs}"
 
 
 def test_the_faults_are_found_in_the_text_not_in_the_way_it_is_loaded(source):

@@ -22,6 +22,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
+from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -75,6 +76,7 @@ def execute(name, profile):
         store_widget_state=False,
         record_timing=False,
         resources={"metadata": {"path": str(NOTEBOOKS)}},
+        config=Config(KernelManager={"transport": "ipc"}),  # private, and no port is opened
     )
     started, error = time.monotonic(), None
     try:
@@ -143,6 +145,8 @@ def record(chosen, profile):
         if profile == "full":
             for curve in (BUILD / "results").glob(f"{name[:3]}*.csv"):
                 shutil.copy(curve, ROOT / "results" / curve.name)
+            for trained in (BUILD / "checkpoints").glob(f"{name}.*"):
+                shutil.copy(trained, ROOT / "checkpoints" / trained.name)
         print(f"done after {minutes:.1f} min")
     return 0
 

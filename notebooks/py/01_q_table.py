@@ -154,9 +154,11 @@ PLACES = {"Seoul": (0, 1), "Wonju": (1, 1.7), "Daejeon": (1, 0.3), "Busan": (2, 
 figure, axes = plt.subplots(figsize=(6.5, 3), layout="constrained")
 for city, roads in ROADS.items():
     for stop, cost in roads.items():
-        chosen = cost_to_go(city, ROADS)[1] == stop and stop != "Busan" or city == "Daejeon"
+        chosen = (city, stop) in {("Seoul", best), (best, "Busan")}
         colour = "#e8743b" if chosen else "0.6"
-        arrow = dict(arrowstyle="-|>", color=colour, lw=2.5 if chosen else 1.2, shrinkA=30, shrinkB=30)
+        arrow = dict(
+            arrowstyle="-|>", color=colour, lw=2.5 if chosen else 1.2, shrinkA=30, shrinkB=30
+        )
         axes.annotate("", PLACES[stop], PLACES[city], arrowprops=arrow)
         x, y = np.mean([PLACES[city], PLACES[stop]], axis=0)
         axes.text(x, y, cost, ha="center", va="center", backgroundcolor="white", color=colour)
@@ -295,7 +297,9 @@ class GridWorld(gym.Env):
         """Field that a move leads to; walls and the edge stop it."""
         row, column = np.array(divmod(field, self.columns)) + MOVES[action]
         inside = 0 <= row < len(self.grid) and 0 <= column < self.columns
-        return int(row * self.columns + column) if inside and self.grid[row][column] != "#" else field
+        return (
+            int(row * self.columns + column) if inside and self.grid[row][column] != "#" else field
+        )
 
 
 # %% tags=["nbval-check-output"]
@@ -316,9 +320,10 @@ for action in (0, 1, 2):
 # $Q(s,a)$ is what the agent believes the return to be if it takes action $a$ in state $s$ and acts
 # as well as it can from then on. For 20 fields and 4 actions that is a table of 20 × 4 numbers, all
 # zero at first. After every step the entry moves a share α (the **learning rate**) towards what was
-# just seen, the **target**:
+# just seen, the **target** $y$:
 #
-# $$Q(s,a) \leftarrow Q(s,a) + \alpha\,\bigl(\underbrace{r + \gamma \max_{a'} Q(s',a')}_{\text{target}} - Q(s,a)\bigr).$$
+# $$Q(s,a) \leftarrow Q(s,a) + \alpha\,(y - Q(s,a)), \qquad
+# y = r + \gamma \max_{a'} Q(s',a').$$
 #
 # The target is again "what comes now + the best that can follow".
 
@@ -457,7 +462,9 @@ tables = {
     "after 1,000 episodes": learn_grid(episodes=1_000),
     "optimal (value iteration)": optimal,
 }
-figure, panels = plt.subplots(2, 2, figsize=(7, 5.6), sharex=True, sharey=True, layout="constrained")
+figure, panels = plt.subplots(
+    2, 2, figsize=(7, 5.6), sharex=True, sharey=True, layout="constrained"
+)
 for axes, (title, table) in zip(panels.flat, tables.items(), strict=True):
     picture = draw_grid(axes, table, title)
 for axes in panels[:, 0]:
@@ -469,9 +476,9 @@ figure.suptitle("The Q-table fills up from the goal backwards", fontsize=11)
 show(figure, "01_grid")
 
 # %% [markdown]
-# Before, every field has four equal arrows. After 20 episodes values have begun to seep back from G:
-# an entry can only become positive once its neighbour is. After 1,000 episodes the arrows and the
-# numbers agree with the optimal ones, found without the map. The upper left corner is seven steps
+# Before, every field has four equal arrows. After 20 episodes values have begun to seep back from
+# G: an entry can only become positive once its neighbour is. After 1,000 episodes the arrows and
+# the numbers agree with the optimal ones, found without the map. The upper left corner is seven steps
 # from the goal: $0.95^6 \approx 0.74$, as the reward comes with the seventh step.
 
 # %% tags=["nbval-check-output"]
@@ -487,9 +494,9 @@ assert np.isclose(optimal[0].max(), 0.95**6)
 # %% [markdown]
 # ## Turn the knobs
 #
-# What do α, γ and ε do? The figure learns three times, each time with one knob turned far. Below it, in
-# a live notebook, are sliders for all three; where no kernel runs (this page on the web, a script)
-# the figure has to do.
+# What do α, γ and ε do? The figure learns three times, each time with one knob turned far. Below
+# it, in a live notebook, are sliders for all three; where no kernel runs (this page on the web, a
+# script) the figure has to do.
 
 # %%
 knobs = {
@@ -507,11 +514,11 @@ show(figure, "01_knobs")
 
 # %% [markdown]
 # With a small α the values need far more episodes. With γ = 0.5 a goal a few steps away is worth
-# almost nothing, though most arrows may still be right. The surprise is ε = 1: moves at random all the
-# time, yet the table is fine. The target asks for the *best* next entry, whatever was really done
-# next, so Q-learning learns the best policy while following another one (it is **off-policy**). Only
-# on a small grid, though: a random cart never balances for long, and would not see what a good one
-# sees.
+# almost nothing, though most arrows may still be right. The surprise is ε = 1: only random moves,
+# yet the table is nearly optimal. The target asks for the *best* next entry, whatever was really
+# done next, so Q-learning learns the best policy while following another one (it is
+# **off-policy**). That works on a small grid only: a cart pushed at random never balances for long,
+# and does not see what a good one sees.
 
 
 # %%
@@ -624,7 +631,9 @@ class Brain:
 
     def update_q_table(self, transition):
         """One Q-learning update with the binned transition."""
-        states = {name: self.digitize_state(getattr(transition, name)) for name in ("obs", "next_obs")}
+        states = {
+            name: self.digitize_state(getattr(transition, name)) for name in ("obs", "next_obs")
+        }
         q_update(self.q_table, transition._replace(**states), self.config.alpha, self.config.gamma)
         self.updates += 1
 
@@ -764,7 +773,9 @@ def greedy_lengths(agent, config, seed, games=20):
 
 
 greedy = greedy_lengths(Agent(brain), CONFIG, seed=10_000)
-print(f"greedy: mean {np.mean(greedy):.0f} agent steps, shortest {min(greedy)}, longest {max(greedy)}")
+print(
+    f"greedy: mean {np.mean(greedy):.0f} agent steps, shortest {min(greedy)}, longest {max(greedy)}"
+)
 
 # %% [markdown]
 # ## What you should see
@@ -843,8 +854,8 @@ if BINS.exists():
     for count in np.unique(rows["bins"]):
         some = rows[rows["bins"] == count]
         solved = f"{some['solved'].sum():.0f} of {len(some)}"
-        print(f"{count:>4.0f}{some['entries'][0]:>10,.0f}  {solved:<8}"
-              f"{np.median(some['episodes']):>10.0f}{some['share_used'].mean():>18.1%}")  # fmt: skip
+        episodes, used = np.median(some["episodes"]), some["share_used"].mean()
+        print(f"{count:>4.0f}{some['entries'][0]:>10,.0f}  {solved}{episodes:>12.0f}{used:>18.1%}")
 else:
     print("no recorded table yet: run this notebook with DQN_PROFILE=full")
 
@@ -926,7 +937,9 @@ print(f"{shown} agent steps")
 # ## Verdict
 
 # %%
-check_learned("table: episodes until solved", len(lengths) if task.solved else np.inf, at_most=1_000)
+check_learned(
+    "table: episodes until solved", len(lengths) if task.solved else np.inf, at_most=1_000
+)
 check_learned("table: greedy mean of 20 games [agent steps]", np.mean(greedy), at_least=100)
 check_learned("grid: greedy actions that are optimal [share]", is_optimal[ways].mean(), at_least=1)
 

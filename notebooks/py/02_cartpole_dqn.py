@@ -155,21 +155,27 @@ obs = obs.astype(np.float32)  # what Gymnasium returns
 print("as float32: ", tuple(network(torch.from_numpy(obs)).shape))
 
 # %% [markdown]
-# CartPole's observations are float32 already. What you build yourself, rewards for instance, is not:
-# say `dtype=torch.float32`.
+# CartPole's observations are float32 already. What you build yourself, rewards for instance, is
+# not: say `dtype=torch.float32`.
 #
 # **(4,) against (1, 4).** One observation has shape (4,). A batch of B observations has shape
-# (B, 4), a batch of *one* has shape (1, 4): one row of four. The network would accept both here, but
-# `max(dim=1)` needs the batch dimension, and convolutions later need it too. So single observations
-# get it at once, and only `[None]` is needed for that.
+# (B, 4), a batch of *one* has shape (1, 4): one row of four. The network would accept both here,
+# but `max(dim=1)` needs the batch dimension, and so will convolutions. `[None]` adds it.
 
 # %% tags=["nbval-check-output"]
 one = torch.from_numpy(obs)  # (O,)
 batch_of_one = one[None]  # (1, O)
 print("one observation", tuple(one.shape), "  batch of one", tuple(batch_of_one.shape))
-print("Q-values of it ", tuple(network(one).shape), "  and of the batch", tuple(network(batch_of_one).shape))
+print(
+    "Q-values of it ",
+    tuple(network(one).shape),
+    "  and of the batch",
+    tuple(network(batch_of_one).shape),
+)
 best = network(batch_of_one).argmax(dim=1)
-print("argmax", tuple(best.shape), best.dtype, "-> .item() gives a Python", type(best.item()).__name__)
+print(
+    "argmax", tuple(best.shape), best.dtype, "-> .item() gives a Python", type(best.item()).__name__
+)
 
 # %% [markdown]
 # ## The memory
@@ -279,8 +285,8 @@ print("not, of bytes:   ", (~torch.tensor([0, 1], dtype=torch.uint8)).tolist())
 #
 # ## `gather`: the Q-value of what was done
 #
-# The network returns Q-values for both actions, (B, 2). We know an outcome for only one of them, the
-# action that was taken. `gather(1, index)` picks from each row the column that `index` names.
+# The network returns Q-values for both actions, (B, 2). We know an outcome for only one of them,
+# the action that was taken. `gather(1, index)` picks from each row the column that `index` names.
 
 # %% tags=["nbval-check-output"]
 q = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])  # (B, A) = (3, 2)
@@ -300,7 +306,7 @@ for left, (name, table) in tables.items():
         axes.add_patch(plt.Rectangle((left + column, -row), 1, 1, fc=colour, ec="0.4"))
         axes.text(left + column + 0.5, 0.5 - row, f"{value:g}", ha="center", va="center")
     axes.text(left + table.shape[1] / 2, 1.2, name, ha="center")
-for x, sign in ((2.6, "gather 1,"), (4.8, "→")):
+for x, sign in ((2.6, "gather(1, ·)"), (4.8, "→")):
     axes.text(x, -0.5, sign, ha="center", va="center")
 for row in range(3):
     axes.text(-0.2, 0.5 - row, f"row {row}", ha="right", va="center", fontsize=9)
@@ -563,7 +569,9 @@ def greedy_lengths(agent, config, seed, games=20):
 
 
 greedy = greedy_lengths(Agent(brain), CONFIG, seed=10_000)
-print(f"greedy: mean {np.mean(greedy):.0f} agent steps, shortest {min(greedy)}, longest {max(greedy)}")
+print(
+    f"greedy: mean {np.mean(greedy):.0f} agent steps, shortest {min(greedy)}, longest {max(greedy)}"
+)
 
 # %% [markdown]
 # ## Watch the agent
@@ -625,9 +633,11 @@ def chase(q_net, batch, config, hold, updates=200):
 # %%
 batch = make_batch(brain.memory.sample(CONFIG.batch))
 moved = chase(brain.q_net, batch, CONFIG, hold=False)
+held = chase(brain.q_net, batch, CONFIG, hold=True)
 figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
 axes.plot(moved[:, 0], color="#1f4e8c", label="predictions")
 axes.plot(moved[:, 1], color="#e8743b", label="their targets, from the same network")
+axes.plot(held[:, 0], color="0.6", linestyle="--", label="predictions, if the targets are held")
 axes.set(
     title="Whoever moves the predictions moves the targets",
     xlabel="updates on one mini-batch",
@@ -642,8 +652,8 @@ print("by more than a tenth of what the predictions moved:", moved[-1, 1] > 0.1 
 
 # %% [markdown]
 # No new experience came in, and yet the targets left their places, by a good part of what the
-# predictions moved. A table does not do this: its entries are independent, and correcting one leaves
-# all others alone.
+# predictions moved. With held targets (dashed) the predictions settle. A table does not chase like
+# this: its entries are independent, and correcting one leaves all others alone.
 #
 # ### What it believed, and what came
 #
@@ -690,14 +700,16 @@ axes.plot(believed[:, 1], ".", color="0.6", markersize=4, label="return that cam
 axes.plot(believed[:, 0], color="#1f4e8c", linewidth=1, label="Q believed at the first step")
 axes.axhline(0, color="0.85", linewidth=0.8, zorder=0)
 axes.set(
-    title="The belief runs behind, and wanders where the returns stand still",
+    title="What the network believes runs behind what comes",
     xlabel="episode",
     ylabel="discounted reward",
 )
 axes.legend(fontsize=8)
 show(figure, "02_belief")
 error = np.abs(believed[:, 0] - believed[:, 1])
-print(f"mean error of the belief: {error.mean():.2f}; in the last ten games {error[-10:].mean():.2f}")
+print(
+    f"mean error of the belief: {error.mean():.2f}; in the last ten games {error[-10:].mean():.2f}"
+)
 
 # %% [markdown]
 # BELIEF
@@ -813,7 +825,9 @@ else:
 # ## Verdict
 
 # %%
-check_learned("network: episodes until solved", len(lengths) if task.solved else np.inf, at_most=400)
+check_learned(
+    "network: episodes until solved", len(lengths) if task.solved else np.inf, at_most=400
+)
 check_learned("network: greedy mean of 20 games [agent steps]", np.mean(greedy), at_least=150)
 check_learned("network: updates", brain.updates, at_least=1_000)
 

@@ -185,6 +185,8 @@ print("next_obs", next_obs.shape, next_obs.dtype, "from", next_obs.min(), "to", 
 print("reward", reward, "terminated", terminated, "truncated", truncated)
 
 # %%
+for _ in range(60):
+    next_obs, *_ = raw.step(0)  # one second later, the ball is in play
 figure, axes = plt.subplots(figsize=(3, 3.6), layout="constrained")
 axes.imshow(next_obs)
 axes.set(title="One raw frame of Pong", xlabel="x [pixel]", ylabel="y [pixel]")
@@ -237,15 +239,19 @@ show_source(MaxAndSkip)
 earlier = grey
 play.step(0)
 later, *_ = play.step(0)
-figure, axes = plt.subplots(1, 3, figsize=(7.5, 3.4), layout="constrained")
-for ax, picture, title in zip(
-    axes,
-    (earlier, later, np.maximum(earlier, later)),
-    ("a frame", "two frames later", "pixel-wise maximum of the two"),
-    strict=True,
-):
-    ax.imshow(picture[34:194], cmap="gray", vmin=0, vmax=255)
-    ax.set(title=title, xlabel="x [pixel]", ylabel="y [pixel], cropped")
+moved = np.argwhere(earlier[34:194, 24:136] != later[34:194, 24:136])  # between the paddles
+row, column = moved.mean(axis=0).astype(int) + np.array([34, 24])
+near = np.s_[row - 12 : row + 13, column - 12 : column + 13]  # around the ball
+pictures = {
+    "a frame": earlier,
+    "two frames later": later,
+    "pixel-wise maximum": np.maximum(earlier, later),
+}
+figure, panels = plt.subplots(1, 3, figsize=(7.5, 2.9), layout="constrained")
+for ax, (title, picture) in zip(panels, pictures.items(), strict=True):
+    ax.imshow(picture[near], cmap="gray", vmin=0, vmax=255)
+    ax.set(title=title, xlabel="x [pixel]", ylabel="y [pixel]")
+figure.suptitle("25 × 25 pixels around the ball")
 show(figure, "04_max_and_skip")
 
 # %% [markdown]
@@ -942,7 +948,7 @@ if not QUICK:
         "games": games,
         "test_seed": TEST_SEED,
     }
-    file = build_dir("checkpoints") / f"seed{config.seed}" / name
+    file = build_dir("checkpoints") / name
     state = {"config": asdict(config), "q_net": player_brain.q_net.state_dict()}
     save_checkpoint(file, state, card)
 for key, value in read_card(file).items():
@@ -1014,7 +1020,7 @@ print("the trained agent wins the game:", score > 0)
 
 # %%
 rally = frames[:240]
-display(animated_png(rally, fps=15, max_bytes=300_000, alt="The trained agent plays Pong"))
+display(animated_png(rally, fps=15, max_bytes=200_000, alt="The trained agent plays Pong"))
 print(save_animation(rally, build_dir("animations") / "04_pong_dqn.gif", fps=15).name)
 
 # %% [markdown]
@@ -1024,13 +1030,13 @@ print(save_animation(rally, build_dir("animations") / "04_pong_dqn.gif", fps=15)
 
 # %%
 print(save_animation(frames, build_dir("animations") / "04_pong_dqn.mp4", fps=45).name)
-display(video(frames, fps=45, max_bytes=350_000))
+display(video(frames, fps=45, max_bytes=400_000))
 
 # %% [markdown]
 # And a player with single steps, to look at one decision closely.
 
 # %%
-display(player(frames[20:80], fps=10, max_bytes=250_000))
+display(player(frames[40:60], fps=5, max_bytes=300_000))
 
 # %%
 check_learned(

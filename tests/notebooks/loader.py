@@ -1,0 +1,61 @@
+"""A notebook's own definitions, without running the notebook."""
+
+import ast
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TWINS = ROOT / "notebooks" / "py"
+
+
+def _defined(node):
+    """Names that a top-level statement defines (none for other statements)."""
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return {node.name}
+    if isinstance(node, ast.Assign):
+        names = [name for target in node.targets for name in ast.walk(target)]
+        return {name.id for name in names if isinstance(name, ast.Name)}
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        return {node.target.id}
+    return set()
+
+
+def load_definitions(twin, names, extra_namespace=None):
+    """Execute a twin's imports and the definitions asked for, nothing else.
+
+    Args:
+        twin: path of the py:percent twin, or its stem ("01_q_table").
+        names: functions, classes and assigned names to define, in the order of the twin.
+        extra_namespace: names that are there beforehand, such as stand-ins; the twin's
+            imports and definitions of the same name replace them.
+
+    Returns:
+        The namespace, a dictionary.
+
+    Raises:
+        ValueError: if the twin does not define one of the names.
+    """
+    path = Path(twin) if str(twin).endswith(".py") else TWINS / f"{twin}.py"
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    wanted, body, found = set(names), [], set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        here = _defined(node) & wanted
+        if isinstance(node, (ast.Import, ast.ImportFrom)) or here:
+            body.append(node)
+            found |= here
+    if wanted - found:
+        raise ValueError(f"expected {path.name} to define {sorted(wanted - found)}, it does not")
+    # dataclasses look their module up, so the namespace needs a name that exists
+    namespace = {"__name__": __name__, **(extra_namespace or {})}
+    exec(compile(ast.Module(body, []), str(path), "exec"), namespace)
+    return namespace
+
+
+def class_source(twin, name):
+    """Source text of one class of a twin, to the character."""
+    text = (TWINS / f"{twin}.py").read_text(encoding="utf-8")
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return ast.get_source_segment(text, node)
+    raise ValueError(f"expected {twin}.py to define the class {name}, it does not")

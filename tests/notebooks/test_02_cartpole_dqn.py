@@ -1,0 +1,214 @@
+"""Notebook 02's own definitions against numbers worked out by hand and slow references."""
+
+import copy
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.replay import ReplayMemory, Transition
+from helpers.runtime import seed_everything
+
+from .loader import class_source, load_definitions
+
+NAMES = (
+    "Config make_network make_batch td_target Brain Agent Environment NotingBrain "
+    "discounted_returns belief_and_return chase is_solved"
+).split()
+
+
+@pytest.fixture(scope="module")
+def nb():
+    torch.set_num_threads(1)
+    return load_definitions("02_cartpole_dqn", NAMES)
+
+
+def random_transitions(count, seed=0):
+    rng = np.random.default_rng(seed)
+    numbers = rng.normal(size=(count, 2, 4)).astype(np.float32)
+    return [
+        Transition(a, int(rng.integers(2)), float(rng.choice([0, -1, 1])), b, bool(rng.random() < 0.3))
+        for a, b in numbers
+    ]  # fmt: skip
+
+
+def slow_target(network, transition, gamma):
+    """Target of one transition, one number at a time."""
+    if transition.terminated:
+        return transition.reward
+    with torch.no_grad():
+        q = network(torch.tensor(transition.next_obs[None]))[0].tolist()
+    return transition.reward + gamma * max(q)
+
+
+def test_the_network_is_4_32_32_2(nb):
+    network = nb["make_network"](nb["Config"]().hidden)
+    assert [tuple(p.shape) for p in network.parameters()] == [
+        (32, 4), (32,), (32, 32), (32,), (2, 32), (2,)
+    ]  # fmt: skip
+    assert sum(p.numel() for p in network.parameters()) == 1_282
+    assert network(torch.zeros(7, 4)).shape == (7, 2)
+
+
+def test_settings_are_those_the_text_names(nb):
+    config = nb["Config"]()
+    assert (config.lr, config.batch, config.capacity, config.gamma) == (1e-4, 32, 10_000, 0.99)
+    assert (config.max_agent_steps, config.goal_agent_steps, config.solved_in_a_row) == (
+        200,
+        195,
+        10,
+    )
+    assert config.epsilon_first == 0.5
+
+
+def test_make_batch_turns_rows_into_columns(nb):
+    rows = random_transitions(6)
+    batch = nb["make_batch"](rows)
+    assert [tuple(column.shape) for column in batch] == [(6, 4), (6,), (6,), (6, 4), (6,)]
+    assert [column.dtype for column in batch] == [
+        torch.float32, torch.int64, torch.float32, torch.float32, torch.bool
+    ]  # fmt: skip
+    for i, row in enumerate(rows):
+        assert np.array_equal(batch.obs[i], row.obs) and np.array_equal(
+            batch.next_obs[i], row.next_obs
+        )
+        assert (batch.action[i], batch.reward[i]) == (row.action, row.reward)
+        assert batch.terminated[i].item() is row.terminated
+
+
+def test_td_target_by_hand(nb):
+    here = np.zeros(4, np.float32)
+    rows = [Transition(here, 0, 0.0, here, False), Transition(here, 1, -1.0, here, True)]
+    batch = nb["make_batch"](rows)
+    target = nb["td_target"](batch, lambda obs: torch.tensor([[2.0, 5.0], [7.0, 3.0]]), 0.9)
+    assert target.tolist() == [4.5, -1.0]
+
+
+@pytest.mark.parametrize("size", [1, 2, 32])
+def test_td_target_agrees_with_one_row_at_a_time(nb, size):
+    network = nb["make_network"]((32, 32))
+    rows = random_transitions(size, seed=size)
+    target = nb["td_target"](nb["make_batch"](rows), network, 0.99)
+    assert target.shape == (size,)
+    assert not target.requires_grad  # the target is not trained
+    assert np.allclose(target, [slow_target(network, row, 0.99) for row in rows], atol=1e-6)
+
+
+def test_one_update_is_one_adam_step_on_the_huber_loss(nb):
+    """The whole update against gradients of a loss summed row by row, and Adam by formula."""
+    config = replace(nb["Config"](), batch=8)
+    brain = nb["Brain"](config, seed_everything(0))
+    rows = random_transitions(8, seed=3)
+    brain.memory.sample = lambda size: rows
+    before = copy.deepcopy(brain.q_net)
+    loss = 0.0
+    for row in rows:
+        error = before(torch.tensor(row.obs))[row.action] - slow_target(before, row, 0.99)
+        loss = loss + (0.5 * error**2 if abs(error) <= 1 else abs(error) - 0.5) / 8
+    gradients = torch.autograd.grad(loss, list(before.parameters()))
+    brain.update()
+    assert brain.updates == 1
+    for weight, old, gradient in zip(
+        brain.q_net.parameters(), before.parameters(), gradients, strict=True
+    ):
+        assert torch.allclose(weight.grad, gradient, atol=1e-6)
+        step = 1e-4 * gradient / (gradient.abs() + 1e-8)  # Adam's first step
+        assert torch.allclose(weight, old - step, atol=2e-6)
+
+
+def test_gradients_do_not_pile_up(nb):
+    brain = nb["Brain"](replace(nb["Config"](), batch=4, lr=1e-12), seed_everything(0))
+    rows = random_transitions(4)
+    brain.memory.sample = lambda size: rows
+    brain.update()
+    first = brain.q_net[0].weight.grad.clone()
+    brain.update()
+    assert torch.allclose(brain.q_net[0].weight.grad, first, atol=1e-6)
+
+
+def test_learn_stores_and_waits_for_a_whole_batch(nb):
+    brain = nb["Brain"](nb["Config"](), seed_everything(0))
+    assert isinstance(brain.memory, ReplayMemory) and brain.memory.capacity == 10_000
+    for count, row in enumerate(random_transitions(40), start=1):
+        brain.learn(row)
+        assert len(brain.memory) == count
+        assert brain.updates == max(0, count - 31)
+
+
+def test_decide_action_is_epsilon_greedy_and_a_python_int(nb):
+    brain = nb["Brain"](nb["Config"](), seed_everything(0))
+    obs = np.array([0.1, -0.2, 0.03, 0.4], np.float32)
+    best = int(brain.q_net(torch.from_numpy(obs)).argmax())
+    action = brain.decide_action(obs, math.inf)
+    assert type(action) is int and action == best
+    for episode, share in ((0, 0.25), (1, 0.125), (4, 0.05)):
+        chosen = [brain.decide_action(obs, episode) for _ in range(3_000)]
+        assert abs(chosen.count(1 - best) / 3_000 - share) < 0.03
+
+
+def test_two_steps_to_a_known_value(nb):
+    """First step pays nothing, the second -1 for action 0 and +1 for action 1, then the end."""
+    config = replace(nb["Config"](), gamma=0.9, lr=3e-3)
+    brain = nb["Brain"](config, seed_everything(0))
+    start, middle = np.eye(4, dtype=np.float32)[:2]
+    rows = [Transition(start, a, 0.0, middle, False) for a in (0, 1)]
+    rows += [Transition(middle, a, (-1.0, 1.0)[a], start, True) for a in (0, 1)]
+    for i in range(700):
+        brain.learn(rows[i % 4])
+    q = brain.q_net(torch.from_numpy(np.stack([start, middle]))).detach()
+    assert torch.allclose(q, torch.tensor([[0.9, 0.9], [-1.0, 1.0]]), atol=0.05)
+
+
+def test_a_cut_off_game_keeps_its_future(nb):
+    """Reward 1 for ever with γ = 0.5 is worth 2; cut by the clock it still is."""
+    config = replace(nb["Config"](), gamma=0.5, lr=3e-3)
+    brain = nb["Brain"](config, seed_everything(0))
+    here = np.ones(4, np.float32)
+    for i in range(700):
+        brain.learn(Transition(here, i % 2, 1.0, here, terminated=False))
+    assert torch.allclose(brain.q_net(torch.ones(1, 4)), torch.tensor(2.0), atol=0.05)
+
+
+def test_noting_changes_nothing_but_the_notes(nb):
+    brains = [nb[name](nb["Config"](), seed_everything(0)) for name in ("Brain", "NotingBrain")]
+    for brain in brains:
+        brain.rng = brain.memory.rng = np.random.default_rng(1)
+        for row in random_transitions(50):
+            brain.learn(row)
+    for a, b in zip(brains[0].q_net.parameters(), brains[1].q_net.parameters(), strict=True):
+        same_start = torch.equal(a, b)
+    torch.manual_seed(0)
+    assert len(brains[1].notes) == 50 and same_start
+
+
+def test_belief_and_return_by_hand(nb):
+    notes = [(0.3, 0.0), (0.1, -1.0), (0.2, 0.0), (0.4, 0.0), (0.9, 1.0)]
+    pairs = nb["belief_and_return"](notes, [2, 3], 0.9)
+    assert np.allclose(pairs, [[0.3, -0.9], [0.2, 0.81]])
+
+
+def test_held_targets_stay_and_own_targets_move(nb):
+    network = nb["make_network"]((32, 32))
+    weights = copy.deepcopy(network.state_dict())
+    batch = nb["make_batch"](random_transitions(32))
+    config = replace(nb["Config"](), lr=1e-3)
+    moved = nb["chase"](network, batch, config, hold=False, updates=50)
+    assert moved.shape == (50, 2) and (moved[0] == 0).all() and (moved[-1] > 0).all()
+    assert all(torch.equal(network.state_dict()[k], v) for k, v in weights.items())  # a copy moved
+
+
+def test_short_training_updates_and_finishes_episodes(nb):
+    config = replace(nb["Config"](), episodes=8)
+    brain = nb["Brain"](config, seed_everything(0))
+    lengths = nb["Environment"](nb["Agent"](brain), config, seed=0).run()
+    assert len(lengths) == 8
+    assert brain.updates == sum(lengths) - 31
+    assert len(brain.memory) == sum(lengths)
+
+
+def test_only_the_brain_changes():
+    for name in ("Agent", "Environment"):
+        assert class_source("01_q_table", name) == class_source("02_cartpole_dqn", name)
+    assert class_source("01_q_table", "Brain") != class_source("02_cartpole_dqn", "Brain")
