@@ -1,8 +1,7 @@
 """Replay memories: where transitions wait until a mini-batch asks for them.
 
-``ReplayMemory`` keeps whole transitions, ``FrameReplayMemory`` keeps each picture once.
-Both forget the oldest entry first, sample uniformly with replacement and take their
-random numbers from a generator that is handed in, so a seed fixes every batch.
+``ReplayMemory`` keeps whole transitions, ``FrameReplayMemory`` keeps each picture once. Both
+forget the oldest first and sample uniformly, with replacement, from a seeded generator.
 """
 
 from collections import namedtuple
@@ -12,8 +11,8 @@ import numpy as np
 Transition = namedtuple("Transition", "obs action reward next_obs terminated")
 Transition.__doc__ = """One turn of the loop: what was seen, done, earned and seen next.
 
-``terminated`` says that the game ended here, so no reward can follow ``next_obs``.
-A time limit (``truncated``) is not an end of the game and is not stored here.
+``terminated``: the game ended here, so no reward can follow ``next_obs``; a time limit
+(``truncated``) is not such an end and is not stored.
 """
 
 FrameBatch = namedtuple("FrameBatch", "obs action reward next_obs discount")
@@ -42,22 +41,13 @@ def _check_shape(name, value, shape):
         raise ValueError(f"expected {name} of shape {shape}, got {np.shape(value)}")
 
 
-def _check_reward(reward):
-    if not np.isfinite(reward).all():
-        raise ValueError(f"expected finite rewards, got {reward}: look at the environment")
-
-
 def _check_batch(batch_size, stored):
     if _check_count("batch_size", batch_size) > stored:
         raise ValueError(f"expected batch_size <= {stored} stored transitions, got {batch_size}")
 
 
 class ReplayMemory:
-    """A ring of the last ``capacity`` transitions.
-
-    Args:
-        capacity: how many transitions fit, >= 1; the next one replaces the oldest.
-        rng: numpy ``Generator`` that draws the batches.
+    """A ring of the last ``capacity`` transitions; the numpy ``Generator`` rng draws batches.
 
     Source: Lin 1992; Mnih et al. 2015, Methods, "Training algorithm".
     """
@@ -69,13 +59,10 @@ class ReplayMemory:
         self._head = 0  # where the next transition goes once the ring is full
 
     def push(self, obs, action, reward, next_obs, terminated):
-        """Store one transition, in place of the oldest one when the ring is full.
-
-        Raises:
-            ValueError: if the two observations differ in shape or the reward is not finite.
-        """
+        """Store one transition, in place of the oldest one when the ring is full."""
         _check_shape("next_obs", next_obs, np.shape(obs))
-        _check_reward(reward)
+        if not np.isfinite(reward):
+            raise ValueError(f"expected a finite reward, got {reward}: look at the environment")
         transition = Transition(obs, action, reward, next_obs, bool(terminated))
         if len(self._ring) < self.capacity:
             self._ring.append(transition)
@@ -84,11 +71,7 @@ class ReplayMemory:
         self._head = (self._head + 1) % self.capacity
 
     def sample(self, batch_size):
-        """Draw ``batch_size`` transitions, each equally likely, as a list.
-
-        Raises:
-            ValueError: if fewer transitions than that are stored.
-        """
+        """Draw a list of ``batch_size`` transitions, at most as many as are stored."""
         _check_batch(batch_size, len(self))
         return [self._ring[i] for i in self.rng.integers(len(self), size=batch_size)]
 
@@ -152,7 +135,8 @@ class FrameReplayMemory:
             obs: (N, stack, H, W) uint8, what the agents saw *before* acting.
             action: (N,) integers in 0..255.
             reward: (N,) finite numbers.
-            terminated, truncated: (N,) bool, the game or the time limit ended with this step.
+            terminated: (N,) bool, the game ended with this step.
+            truncated: (N,) bool, the time limit ended it.
 
         Raises:
             ValueError: on another shape, dtype or range, or a reward that is not finite.
@@ -165,7 +149,8 @@ class FrameReplayMemory:
         columns = dict(action=action, reward=reward, terminated=terminated, truncated=truncated)
         for name, value in columns.items():
             _check_shape(name, value, (self.num_envs,))
-        _check_reward(reward)
+        if not np.isfinite(reward).all():
+            raise ValueError(f"expected finite rewards, got {reward}: look at the environment")
         if (action.astype(np.uint8) != action).any():
             raise ValueError(f"expected actions to be whole numbers in 0..255, got {action}")
 
@@ -182,10 +167,8 @@ class FrameReplayMemory:
         self._depth[env, slot] = self._next_depth[env]
         self._head[env] = (slot + 1) % self._slots
         self._count[env] = np.minimum(self._count[env] + 1, self._slots)
-
-        self._next_depth[:] = np.where(
-            is_reset, 0, np.minimum(self._next_depth + 1, self.stack - 1)
-        )
+        self._next_depth = np.minimum(self._next_depth + 1, self.stack - 1).astype(np.uint8)
+        self._next_depth[is_reset] = 0
         self._was_terminated = terminated & ~is_reset
         self._was_truncated = truncated & ~terminated & ~is_reset
 

@@ -478,8 +478,8 @@ show(figure, "01_grid")
 # %% [markdown]
 # Before, every field has four equal arrows. After 20 episodes values have begun to seep back from
 # G: an entry can only become positive once its neighbour is. After 1,000 episodes the arrows and
-# the numbers agree with the optimal ones, found without the map. The upper left corner is seven steps
-# from the goal: $0.95^6 \approx 0.74$, as the reward comes with the seventh step.
+# the numbers agree with the optimal ones, found without the map. The upper left corner is seven
+# steps from the goal: $0.95^6 \approx 0.74$, as the reward comes with the seventh step.
 
 # %% tags=["nbval-check-output"]
 learned = tables["after 1,000 episodes"]

@@ -148,10 +148,11 @@ QUICK = profile() == "quick"
 if QUICK:
     config = replace(
         config,
-        agent_steps=4_000,
+        num_envs=4,
+        agent_steps=5_000,
         learn_start=1_000,
         epsilon_steps=3_000,
-        evaluate_every=4_000,
+        evaluate_every=5_000,
         games=2,
     )
 print(f"{device.type}, {'quick' if QUICK else 'full'}, seed {config.seed}")
@@ -834,7 +835,7 @@ def run(self):
         self.envs.send(actions)  # the games go on while we learn
         if len(memory) >= c.learn_start:
             if first_time:
-                brain.calibrate(memory.sample(2_000).obs)
+                brain.calibrate(memory.sample(min(2_000, len(memory))).obs)
                 first_time = False
             lr = line(c.lr_start, c.lr_end, self.agent_steps / c.agent_steps)
             for _ in range(c.num_envs // c.train_every):

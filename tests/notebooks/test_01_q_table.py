@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -11,10 +11,26 @@ from helpers.replay import Transition
 
 from .loader import class_source, load_definitions
 
-NAMES = (
-    "Config ROADS cost_to_go discounted_returns GRID MOVES GRID_GAMMA GridWorld q_update choose "
-    "learn_grid value_iteration bin_edges Brain Agent Environment train_seeds is_solved"
-).split()
+NAMES = [
+    "Config",
+    "ROADS",
+    "cost_to_go",
+    "discounted_returns",
+    "GRID",
+    "MOVES",
+    "GRID_GAMMA",
+    "GridWorld",
+    "q_update",
+    "choose",
+    "learn_grid",
+    "value_iteration",
+    "bin_edges",
+    "Brain",
+    "Agent",
+    "Environment",
+    "train_seeds",
+    "is_solved",
+]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +95,7 @@ def test_cost_to_go_is_the_cheapest_of_all_trips(nb):
         roads = {i: {j: int(rng.integers(1, 99)) for j in range(i + 1, 6)} for i in range(6)}
         trips = [[i for i, used in enumerate([1, *middle, 1]) if used]
                  for middle in product((0, 1), repeat=4)]  # fmt: skip
-        costs = [sum(roads[a][b] for a, b in zip(t, t[1:], strict=False)) for t in trips]
+        costs = [sum(roads[a][b] for a, b in pairwise(t)) for t in trips]
         assert nb["cost_to_go"](0, roads)[0] == min(costs)
 
 
@@ -212,7 +228,7 @@ def test_the_clock_is_not_handed_over_as_an_end(nb):
     handed = task.agent.transitions
     assert [t.terminated for t in handed] == [False, False, False, False, True]
     assert [t.reward for t in handed] == [0, 0, 0, 0, -1]
-    assert all((a.next_obs == b.obs).all() for a, b in zip(handed[:2], handed[1:3], strict=True))
+    assert all((a.next_obs == b.obs).all() for a, b in pairwise(handed[:3]))
     assert task.agent.episodes == [0, 0, 0, 1, 1]
 
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from .loader import load_definitions
+from helpers.evaluation import Evaluation
+
+from .loader import TWINS, load_definitions
 
 NAMES = ["Config", "conv_size", "QNetwork", "td_target", "Brain", "Agent", "line", "epsilon_at"]
 
@@ -67,7 +69,7 @@ def test_update_follows_the_slow_reference(nb, tiny):
     nn.init.normal_(brain.q_net.layers[-1].weight, std=0.1)
     data = batch(rng)
     q = brain.q_net(torch.from_numpy(data.obs))
-    next_q = brain.target_net(torch.from_numpy(data.next_obs))
+    next_q = brain.target_net(torch.from_numpy(data.next_obs)).detach()
     errors = []
     for i in range(5):
         best = max(float(v) for v in next_q[i])
@@ -88,6 +90,7 @@ def test_learning_moves_only_the_q_net_until_copied(nb, tiny):
     brain = nb["Brain"](tiny, 6, torch.device("cpu"))
     before = [p.clone() for p in brain.target_net.parameters()]
     brain.learn(batch(np.random.default_rng(1)), lr=1e-2)
+    assert all(p.grad is None for p in brain.target_net.parameters())
     pairs = zip(brain.target_net.parameters(), before, strict=True)
     assert all(torch.equal(now, then) for now, then in pairs)
     assert any(
@@ -126,3 +129,109 @@ def test_epsilon_starts_at_one_and_ends_low(nb):
     half = config.learn_start + config.epsilon_steps // 2
     assert nb["epsilon_at"](half, config) == pytest.approx((1 + config.epsilon_end) / 2)
     assert nb["epsilon_at"](10**6, config) == pytest.approx(config.epsilon_end)
+
+
+@pytest.fixture
+def training(tmp_path):
+    """The whole training loop on two small games, writing below tmp_path."""
+    names = [*NAMES, "Environment", "save", "resume", "run"]
+    nb = load_definitions("04_pong_dqn", names, {"QUICK": False})
+    nb["build_dir"] = lambda *parts: tmp_path
+    nb["evaluate"] = lambda act, envs, seed: Evaluation(np.zeros(1), -21.0, 0.0, 1)
+    config = replace(
+        nb["Config"](),
+        channels=(4, 4, 4),
+        hidden=16,
+        num_envs=2,
+        capacity=2_000,
+        agent_steps=2_000,
+        learn_start=200,
+        train_every=2,
+        epsilon_steps=1_000,
+        evaluate_every=1_000,
+    )
+    return nb, config
+
+
+def test_a_training_goes_on_where_it_was_stopped(training):
+    nb, config = training
+    first = nb["Environment"](config, torch.device("cpu"))
+    first.run()
+    brain = first.agent.brain
+    assert first.agent_steps == 2_000 and brain.updates > 800 and brain.copies >= 3
+    assert len(first.evaluations) == 2 and first.epsilons[-1] < 0.5
+    second = nb["Environment"](config, torch.device("cpu"))
+    second.resume()
+    assert (second.agent_steps, second.agent.brain.updates) == (2_000, brain.updates)
+    assert second.scores == first.scores and second.evaluations == first.evaluations
+    for key, value in brain.q_net.state_dict().items():
+        torch.testing.assert_close(second.agent.brain.q_net.state_dict()[key], value)
+    moments = [b.optimizer.state_dict()["state"] for b in (brain, second.agent.brain)]
+    for name in ("exp_avg", "exp_avg_sq"):
+        torch.testing.assert_close(moments[0][0][name], moments[1][0][name])
+
+
+def test_a_training_with_other_settings_starts_anew(training, capsys):
+    nb, config = training
+    nb["Environment"](config, torch.device("cpu")).save()
+    other = nb["Environment"](replace(config, gamma=0.5), torch.device("cpu"))
+    other.resume()
+    assert "other settings: starting anew" in capsys.readouterr().out
+    assert other.agent_steps == 0
+
+
+FAULTS = {  # what to break: (text, broken text, the test that must notice)
+    "discount dropped": (
+        "return reward + discount * next_q",
+        "return reward + next_q",
+        test_td_target_by_hand,
+    ),
+    "maximum over the batch": ("max(dim=1)", "max(dim=0)", test_td_target_by_hand),
+    "target from the network that learns": (
+        "self.target_net(next_obs))",
+        "-self.q_net(next_obs))",
+        test_update_follows_the_slow_reference,
+    ),
+    "gradient flows into the target": (
+        "with torch.no_grad():",
+        "if True:",
+        test_learning_moves_only_the_q_net_until_copied,
+    ),
+    "half of the loss forgotten": (
+        "loss = 0.5 * ((q - target) ** 2).mean()\n        self.optimizer",
+        "loss = ((q - target) ** 2).mean()\n        self.optimizer",
+        test_update_follows_the_slow_reference,
+    ),
+    "target is the network itself": (
+        "self.target_net = QNetwork(*sizes).to(device, memory_format=layout)",
+        "self.target_net = self.q_net",
+        test_learning_moves_only_the_q_net_until_copied,
+    ),
+    "average picture in one network only": (
+        "dtype=np.float32)))\n        self.copy_to_target()",
+        "dtype=np.float32)))",
+        test_calibrate_sets_the_background_of_both_networks,
+    ),
+    "explores when it should not": (
+        "rng.random(len(best)) < epsilon",
+        "rng.random(len(best)) >= epsilon",
+        test_actions_are_greedy_at_zero_and_uniform_at_one,
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_fault_is_noticed(fault, tmp_path):
+    text, broken, check = FAULTS[fault]
+    source = (TWINS / "04_pong_dqn.py").read_text(encoding="utf-8")
+    assert source.count(text) == 1, f"expected {text!r} once in the twin: adapt this test"
+    twin = tmp_path / "broken.py"
+    twin.write_text(source.replace(text, broken), encoding="utf-8")
+    nb = load_definitions(twin, NAMES)
+    arguments = {"nb": nb}
+    if "tiny" in check.__code__.co_varnames[: check.__code__.co_argcount]:
+        arguments["tiny"] = replace(
+            nb["Config"](), channels=(4, 4, 4), hidden=16, num_envs=2, capacity=64
+        )
+    with pytest.raises((AssertionError, RuntimeError)):  # a wrong value, or shapes that clash
+        check(**arguments)
