@@ -134,7 +134,7 @@ def animated_png(frames, fps=30, max_bytes=MAX_BYTES, alt="animation of the agen
         ``IPython.display.Image``.
     """
     data, _ = _fit(frames, fps, _encode_apng, max_bytes)
-    return Image(data=data, format="png", alt=alt)
+    return Image(data=data, format="png", metadata={"alt": alt})  # IPython 7 has no alt=
 
 
 def player(frames, fps=30, max_bytes=MAX_BYTES):

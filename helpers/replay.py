@@ -43,7 +43,8 @@ def _check_shape(name, value, shape):
 
 def _check_batch(batch_size, stored):
     if _check_count("batch_size", batch_size) > stored:
-        raise ValueError(f"expected batch_size <= {stored} stored transitions, got {batch_size}")
+        got = f"got {batch_size}: push more first, or ask for a smaller batch"
+        raise ValueError(f"expected batch_size <= {stored} stored transitions, {got}")
 
 
 class ReplayMemory:

@@ -133,7 +133,7 @@ class Endless(Probe):
 
 
 PROBES = [Bandit, Delayed, StateDependent, ActionDependent, Fork, Endless]
-FOLLOW = {"hard": {"target_every": 15}, "soft": {"target_every": None, "tau": 0.1}}
+FOLLOW = {"hard": {"target_every": 10}, "soft": {"target_every": None, "tau": 0.1}}
 
 
 def probe(nb, kind, **changes):
@@ -141,7 +141,7 @@ def probe(nb, kind, **changes):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     settings = dict(
-        agent_steps=1_500,
+        agent_steps=1_000,
         gamma=0.9,
         hidden=(16,),
         epsilon_start=1.0,
@@ -151,13 +151,13 @@ def probe(nb, kind, **changes):
         learn_start=60,
         loss="mse",
         lr=0.01,
-        target_every=15,
+        target_every=10,
     )
     config = nb["Config"](**{**settings, **changes})
     brain = nb["Brain"](config, np.random.default_rng(0), obs_size=1, num_actions=2)
     env = TimeLimit(kind(), 5)
     nb["Environment"](nb["Agent"](brain), config, seed=0, env=env).run()
-    assert brain.updates > 1_000
+    assert brain.updates > 900
     for obs, expected in kind.expected.items():
         with torch.inference_mode():
             learned = brain.q_net(torch.tensor([[obs]]))[0].tolist()
@@ -246,9 +246,3 @@ def test_known_values_are_learned_without_a_target_network_too(kind):
         learned = brain.q_net(torch.tensor([[obs, 0.0, 0.0, 0.0]]))[0].tolist()
         tolerance = getattr(kind, "tolerance", 0.1)
         assert learned == pytest.approx(expected, abs=tolerance), f"{kind.__name__}, obs {obs}"
-
-
-def test_the_faults_are_found_in_the_text_not_in_the_way_it_is_loaded(source):
-    """The untouched twin passes every probe that is used to catch a fault."""
-    for kind in {kind for _, _, kind in FAULTS.values()}:
-        probe(define(source, NAMES), kind)

@@ -1,6 +1,6 @@
-"""Replay memories against slow, list-based references."""
+"""Replay memories against slow references made of plain lists."""
 
-from collections import deque
+from collections import deque, namedtuple
 
 import gymnasium as gym
 import numpy as np
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from helpers.replay import FrameReplayMemory, ReplayMemory, Transition
 
 H, W = 2, 3  # of the pictures in these tests
+JUNK = 999.0  # reward of the autoreset steps of these tests; it must never come back
 
 
 def rng(seed=0):
@@ -25,13 +26,13 @@ def transition(i):
 
 
 @given(capacity=st.integers(1, 20), pushes=st.integers(0, 60))
-def test_ring_keeps_the_newest(capacity, pushes):
+def test_ring_keeps_the_newest_and_drops_the_oldest_first(capacity, pushes):
     memory, reference = ReplayMemory(capacity, rng()), deque(maxlen=capacity)
     for i in range(pushes):
         memory.push(*transition(i))
-        reference.append(i)
+        reference.append(float(i))
         assert len(memory) == len(reference)
-    assert sorted(t.reward for t in memory._ring) == sorted(float(i) for i in reference)
+        assert sorted(t.reward for t in memory._ring) == list(reference)
 
 
 @given(pushes=st.integers(1, 30))
@@ -40,6 +41,7 @@ def test_what_is_pushed_comes_back_whole(pushes):
     for i in range(pushes):
         memory.push(*transition(i))
     for got in memory.sample(min(5, len(memory))):
+        assert isinstance(got, Transition)
         expected = transition(int(got.reward))
         np.testing.assert_array_equal(got.obs, expected.obs)
         np.testing.assert_array_equal(got.next_obs, expected.next_obs)
@@ -58,219 +60,467 @@ def test_sampling_is_seeded_and_uniform():
     assert chi_square < 86  # 49 degrees of freedom: 0.1 % lie above
 
 
-def test_bad_arguments_are_named():
-    for capacity in (0, -1, 2.5, True, "10"):
-        with pytest.raises(ValueError, match="expected capacity to be a whole number >= 1, got"):
-            ReplayMemory(capacity, rng())
-    with pytest.raises(ValueError, match="expected a numpy Generator, got int"):
-        ReplayMemory(10, 42)
+@pytest.mark.parametrize("capacity", [0, -1, 2.5, True, "10", None])
+def test_capacity_must_be_a_count(capacity):
+    with pytest.raises(ValueError, match="expected capacity to be a whole number >= 1, got"):
+        ReplayMemory(capacity, rng())
+
+
+@pytest.mark.parametrize("generator", [42, None, np.random, np.random.RandomState(0)])
+def test_the_generator_must_be_one(generator):
+    with pytest.raises(ValueError, match=r"np.random.default_rng\(seed\), got \w+"):
+        ReplayMemory(10, generator)
+
+
+def test_what_is_refused_is_named_and_not_stored():
     memory = ReplayMemory(10, rng())
     memory.push(*transition(0))
-    with pytest.raises(ValueError, match="at least 2 stored transitions, got 1"):
+    with pytest.raises(ValueError, match="expected batch_size <= 1 stored transitions, got 2"):
         memory.sample(2)
-    with pytest.raises(ValueError, match=r"next_obs of shape \(4,\) like obs, got \(3,\)"):
+    with pytest.raises(ValueError, match="expected batch_size to be a whole number >= 1, got 0"):
+        memory.sample(0)
+    with pytest.raises(ValueError, match=r"next_obs of shape \(4,\), got \(3,\)"):
         memory.push(np.zeros(4), 0, 0.0, np.zeros(3), False)
-    for reward in (np.nan, np.inf):
-        with pytest.raises(ValueError, match="finite reward"):
+    for reward in (np.nan, np.inf, -np.inf):
+        with pytest.raises(ValueError, match=f"expected a finite reward, got {reward}"):
             memory.push(np.zeros(4), 0, reward, np.zeros(4), False)
-    assert len(memory) == 1  # nothing of what was refused is in it
+    assert len(memory) == 1
 
 
-# --- FrameReplayMemory ----------------------------------------------------------------------
+# --- FrameReplayMemory: games and a reference -------------------------------------------------
 
 
 class Game:
-    """One environment that plays out given episodes, as Gymnasium's autoreset shows them."""
+    """Plays out given episodes, and shows their ends as Gymnasium's vector environments do.
 
-    def __init__(self, episodes, stack, first_frame):
-        self.episodes, self.stack = deque(episodes), stack
-        self.frame = first_frame
+    No two pictures are alike, so a stack tells which game and which moments it is from.
+    """
+
+    def __init__(self, episodes, stack, name):
+        self.episodes, self.stack, self.name, self.clock = deque(episodes), stack, name, 0
         self.begin()
 
     def begin(self):
         self.length, self.end = self.episodes[0]
         self.episodes.rotate(-1)
-        self.steps, self.over = 0, False
+        self.turns, self.over = 0, False
         self.obs = np.zeros((self.stack, H, W), np.uint8)
         self.show()
 
     def show(self):
-        self.frame = self.frame % 250 + 1
-        self.obs = np.concatenate([self.obs[1:], np.full((1, H, W), self.frame, np.uint8)])
+        self.clock += 1
+        picture = np.full((1, H, W), self.name + 1, np.uint8)
+        picture[0, 0, 1:] = divmod(self.clock, 250)
+        self.obs = np.concatenate([self.obs[1:], picture])
 
     def step(self):
-        """Return next_obs, terminated, truncated, is_reset."""
+        """Return terminated, truncated, and whether this was the autoreset step."""
         if self.over:
             self.begin()
-            return self.obs, False, False, True
-        self.steps += 1
+            return False, False, True
+        self.turns += 1
         self.show()
-        self.over = self.steps == self.length
-        return (
-            self.obs,
-            self.over and self.end == "terminated",
-            self.over and self.end == "truncated",
-            False,
-        )
+        self.over = self.turns == self.length
+        return self.over and self.end != "truncated", self.over and self.end != "terminated", False
+
+
+Step = namedtuple("Step", "obs action reward next_obs terminated truncated turn")
+Row = namedtuple("Row", "obs action reward next_obs discount")
 
 
 class Reference:
-    """A list of everything that happened in one environment, and slow lookups in it."""
+    """Everything one environment showed, in a list, and slow look-ups in it.
 
-    def __init__(self):
-        self.steps = []  # (obs, action, reward, next_obs, terminated, truncated)
-        self.last_frame_came = False  # of a truncated episode: with the autoreset step
+    Entries are steps, and None for the last frame of a truncated episode, which takes a place
+    in the ring as well. ``slots`` entries fit.
+    """
 
-    def batch_rows(self, n_step, gamma):
-        """What every transition should look like in a batch; None while it is incomplete."""
+    def __init__(self, slots, stack):
+        self.entries, self.slots, self.stack, self.turn = [], slots, stack, 0
+
+    def add(self, obs, action, reward, next_obs, terminated, truncated, is_reset):
+        if is_reset:
+            self.turn = 0
+            if self.entries[-1].truncated:
+                self.entries.append(None)
+            return
+        truncated = truncated and not terminated
+        step = Step(obs, action, reward, next_obs, terminated, truncated, self.turn)
+        self.entries.append(step)
+        self.turn += 1
+
+    def kept(self):
+        return range(max(0, len(self.entries) - self.slots), len(self.entries))
+
+    def __len__(self):
+        return sum(self.entries[i] is not None for i in self.kept())
+
+    def rows(self, n_step, gamma):
+        """Every transition that can be sampled now, oldest first."""
         rows = []
-        for start in range(len(self.steps)):
-            total, discount, row = 0.0, 1.0, None
-            for k in range(n_step):
-                if start + k >= len(self.steps):
+        for start in self.kept():
+            first = self.entries[start]
+            if first is None or start - min(first.turn, self.stack - 1) not in self.kept():
+                continue  # no transition, or a part of its stack is overwritten
+            total, at = 0.0, start
+            for m in range(1, n_step + 1):
+                step = self.entries[at]
+                total += gamma ** (m - 1) * step.reward
+                at += 1
+                if step.terminated:
+                    rows.append(Row(first.obs, first.action, total, None, 0.0))
                     break
-                _, _, reward, next_obs, terminated, truncated = self.steps[start + k]
-                total += discount * reward
-                discount *= gamma
-                if terminated:
-                    row = (total, None, 0.0)
-                elif truncated or k == n_step - 1:
-                    if start + k == len(self.steps) - 1 and not self.last_frame_came:
-                        break  # the observation after it has not been pushed yet
-                    row = (total, next_obs, discount)
-                if row is not None:
+                if at == len(self.entries):
+                    break  # what follows has not been pushed
+                if step.truncated or m == n_step:
+                    rows.append(Row(first.obs, first.action, total, step.next_obs, gamma**m))
                     break
-            rows.append(row and (self.steps[start][0], self.steps[start][1], *row))
         return rows
 
 
-episode = st.tuples(st.integers(1, 9), st.sampled_from(["terminated", "truncated"]))
-games = st.lists(st.lists(episode, min_size=1, max_size=4), min_size=1, max_size=3)
+def all_rows(memory):
+    """Every transition that the memory could draw, oldest first, by environment."""
+    env, offset = np.nonzero(np.arange(memory._slots) < memory._count[:, None])
+    ready = memory._is_complete(env, offset)
+    return env[ready], memory._gather(env[ready], offset[ready])
 
 
-@settings(max_examples=120, deadline=None)
+def play(memory, games, references, pushes, numbers):
+    obs = np.stack([game.obs for game in games])
+    for _ in range(pushes):
+        action = numbers.integers(0, 256, len(games))
+        terminated, truncated, is_reset = np.array([game.step() for game in games]).T
+        reward = np.where(is_reset, JUNK, numbers.integers(-8, 9, len(games)))
+        memory.push(obs, action, reward, terminated, truncated)
+        next_obs = np.stack([game.obs for game in games])
+        columns = (obs, action, reward, next_obs, terminated, truncated, is_reset)
+        for reference, *column in zip(references, *columns, strict=True):
+            reference.add(*column)
+        obs = next_obs
+
+
+def assert_same(env, batch, references, n_step, gamma):
+    """Row for row: nothing too much, nothing missing, every number right."""
+    for i, reference in enumerate(references):
+        expected = reference.rows(n_step, gamma)
+        mine = np.flatnonzero(env == i)
+        assert len(mine) == len(expected)
+        for k, row in zip(mine, expected, strict=True):
+            np.testing.assert_array_equal(batch.obs[k], row.obs)
+            assert batch.action[k] == row.action
+            assert batch.reward[k] == pytest.approx(row.reward, rel=1e-6)
+            assert batch.discount[k] == pytest.approx(row.discount, rel=1e-6)
+            if row.discount:
+                np.testing.assert_array_equal(batch.next_obs[k], row.next_obs)
+
+
+def key(obs, action, reward, next_obs, discount):
+    following = next_obs.tobytes() if discount else b""
+    return obs.tobytes(), int(action), float(reward), following, float(discount)
+
+
+# --- FrameReplayMemory: properties ------------------------------------------------------------
+
+episode = st.tuples(st.integers(1, 9), st.sampled_from(["terminated", "truncated", "both"]))
+an_env = st.lists(episode, min_size=1, max_size=4)
+
+
+@settings(max_examples=150, deadline=None)
 @given(
-    games=games,
-    pushes=st.integers(1, 70),
-    slots=st.integers(8, 30),
+    envs=st.lists(an_env, min_size=1, max_size=3),
+    pushes=st.integers(0, 70),
+    spare=st.integers(0, 20),
+    odd=st.integers(0, 2),
     stack=st.integers(1, 4),
     n_step=st.integers(1, 4),
+    gamma=st.sampled_from([0.0, 0.5, 1.0]),  # all sums are exact in 32 bits
     seed=st.integers(0, 1000),
 )
-def test_batches_are_what_the_reference_allows(games, pushes, slots, stack, n_step, seed):
-    numbers = rng(seed)
-    gamma, count = 0.5, len(games)  # all sums are exact in 32 bits
-    players = [Game(episodes, stack, 60 * i) for i, episodes in enumerate(games)]
+def test_memory_holds_what_the_reference_allows(
+    envs, pushes, spare, odd, stack, n_step, gamma, seed
+):
+    slots, count = stack + n_step + spare, len(envs)
     memory = FrameReplayMemory(
-        slots * count, count, rng(seed), frame_shape=(H, W), stack=stack, n_step=n_step, gamma=gamma
+        slots * count + min(odd, count - 1),  # a remainder is left unused
+        count,
+        rng(seed),
+        frame_shape=(H, W),
+        stack=stack,
+        n_step=n_step,
+        gamma=gamma,
     )
-    references = [Reference() for _ in players]
-    obs = np.stack([player.obs for player in players])
-    for step in range(pushes):
-        action = numbers.integers(0, 250, count)
-        came = [player.step() for player in players]
-        terminated, truncated = (np.array([c[i] for c in came]) for i in (1, 2))
-        reward = np.where([c[3] for c in came], 0.0, step + 100 * np.arange(count))
-        memory.push(obs, action, reward, terminated, truncated)
-        for i, (next_obs, done, cut, is_reset) in enumerate(came):
-            references[i].last_frame_came = is_reset
-            if not is_reset:
-                row = (obs[i], action[i], reward[i], next_obs, done, cut)
-                references[i].steps.append(row)
-        obs = np.stack([c[0] for c in came])
-
-    def key(obs, action, reward, next_obs, discount):
-        following = b"" if discount == 0 else next_obs.tobytes()
-        return obs.tobytes(), int(action), round(float(reward), 3), following, round(discount, 4)
-
-    allowed, recent = set(), set()
-    for reference in references:
-        rows = reference.batch_rows(n_step, gamma)
-        allowed |= {key(*row) for row in rows if row}
-        # these must be there: complete, stored lately enough, their whole stack not overwritten
-        safe = slots - stack - sum(step[5] for step in reference.steps[-slots:])
-        recent |= {key(*row) for row in rows[-safe:] if row and safe > 0}
+    games = [Game(episodes, stack, i) for i, episodes in enumerate(envs)]
+    references = [Reference(slots, stack) for _ in games]
+    play(memory, games, references, pushes, rng(seed))
+    assert len(memory) == sum(map(len, references))
+    env, batch = all_rows(memory)
+    if gamma:
+        assert_same(env, batch, references, n_step, gamma)
+    allowed = {key(*row) for reference in references for row in reference.rows(n_step, gamma)}
     if not allowed:
-        with pytest.raises(ValueError, match="no transition has its"):
+        with pytest.raises(ValueError, match=r"no transition has its|batch_size <= 0 stored"):
             memory.sample(1)
         return
-    got = set()
-    for _ in range(60):
-        batch = memory.sample(min(32, len(memory)))
-        for row in zip(*batch, strict=True):
-            got.add(key(*row[:4], float(row[4])))
-    assert got <= allowed
-    assert recent <= got or len(recent) > 20  # all of few are drawn in so many batches
+    for _ in range(5):
+        batch = memory.sample(min(16, len(memory)))
+        assert {key(*row) for row in zip(*batch, strict=True)} <= allowed
 
 
-def test_autoreset_step_is_not_stored():
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), n_step=st.integers(1, 4))
+def test_every_transition_the_reference_allows_is_drawn(seed, n_step):
+    """And about equally often: neither the head, nor ends, nor short games are favoured."""
+    numbers, kinds = rng(seed), ("terminated", "truncated")
+    envs = [
+        [(int(numbers.integers(1, 9)), kinds[numbers.integers(2)]) for _ in range(5)]
+        for _ in range(2)
+    ]
+    memory = FrameReplayMemory(50, 2, rng(seed), frame_shape=(H, W), n_step=n_step, gamma=0.5)
+    games = [Game(episodes, 4, i) for i, episodes in enumerate(envs)]
+    references = [Reference(25, 4) for _ in games]
+    play(memory, games, references, 60, numbers)
+    allowed = [row.obs.tobytes() for r in references for row in r.rows(n_step, 0.5)]
+    counts = dict.fromkeys(allowed, 0)
+    assert len(counts) == len(allowed)
+    for _ in range(250):
+        for obs in memory.sample(20).obs:
+            counts[obs.tobytes()] += 1
+    mean = 5000 / len(allowed)
+    assert mean / 2 < min(counts.values()) and max(counts.values()) < 2 * mean
+
+
+@pytest.mark.parametrize("n_step, drawn", [(1, 20), (3, 18)])
+def test_newest_steps_wait_for_the_frame_that_follows(n_step, drawn):
+    game = Game([(1000, "terminated")], 4, 0)
+    memory = FrameReplayMemory(100, 1, rng(), frame_shape=(H, W), n_step=n_step)
+    references = [Reference(100, 4)]
+    play(memory, [game], references, 21, rng())
+    env, batch = all_rows(memory)
+    assert (len(memory), len(env)) == (21, drawn)
+    assert_same(env, batch, references, n_step, memory.gamma)
+
+
+def test_oldest_steps_go_with_their_stacks():
+    """In a full ring of one endless game the oldest three have lost frames of their stacks."""
+    memory = FrameReplayMemory(20, 1, rng(), frame_shape=(H, W), stack=4)
+    for pushes in range(1, 60):
+        memory = FrameReplayMemory(20, 1, rng(), frame_shape=(H, W), stack=4)
+        play(memory, [Game([(1000, "truncated")], 4, 0)], [Reference(20, 4)], pushes, rng())
+        full = pushes - 1 if pushes <= 20 else 20 - 3 - 1
+        assert len(all_rows(memory)[0]) == full
+
+
+@pytest.mark.parametrize("end, slots", [("terminated", 3), ("both", 3), ("truncated", 4)])
+def test_autoreset_step_is_not_stored(end, slots):
     memory = FrameReplayMemory(40, 1, rng(), frame_shape=(H, W), stack=2)
-    obs = np.zeros((1, 2, H, W), np.uint8)
-    for terminated in (False, True, False, False):  # the third push is the autoreset
-        memory.push(obs, np.array([0]), np.array([0.0]), np.array([terminated]), np.array([False]))
+    game = Game([(2, end), (9, "terminated")], 2, 0)
+    play(memory, [game], [Reference(40, 2)], 4, rng())  # two steps, the autoreset, one step
     assert len(memory) == 3
+    assert memory._count[0] == slots  # a truncated episode keeps its last frame
+    assert JUNK not in all_rows(memory)[1].reward
 
 
-def test_a_frame_is_stored_once():
-    memory = FrameReplayMemory(10_000, 8, rng(), n_step=3)
-    assert memory.nbytes / memory.capacity <= 1.02 * 84 * 84
+def test_truncation_is_bootstrapped_and_termination_is_not():
+    discounts = {}
+    for end in ("terminated", "truncated", "both"):
+        memory = FrameReplayMemory(40, 1, rng(), frame_shape=(H, W), n_step=3, gamma=0.5)
+        play(memory, [Game([(2, end)], 4, 0)], [Reference(40, 4)], 3, rng())
+        discounts[end] = all_rows(memory)[1].discount.tolist()
+    assert discounts == {"terminated": [0, 0], "truncated": [0.25, 0.5], "both": [0, 0]}
 
 
-def test_length_counts_transitions_only_even_after_wrapping():
-    game = Game([(3, "truncated"), (2, "terminated")], 2, 0)
-    memory = FrameReplayMemory(9, 1, rng(), frame_shape=(H, W), stack=2, n_step=2)
-    obs = game.obs
-    for _ in range(100):
-        next_obs, terminated, truncated, _ = game.step()
-        columns = (np.array([value]) for value in (0, 0.0, terminated, truncated))
-        memory.push(obs[None], *columns)
-        obs = next_obs
-        assert len(memory) == int((memory._count - memory._is_last_frame.sum(1)).sum())
+def test_stacks_begin_black_and_hold_no_frame_of_the_game_before():
+    memory = FrameReplayMemory(100, 1, rng(), frame_shape=(H, W), stack=4)
+    play(
+        memory, [Game([(3, "terminated"), (2, "truncated")], 4, 0)], [Reference(100, 4)], 30, rng()
+    )
+    filled = (all_rows(memory)[1].obs != 0).any((2, 3)).sum(1)
+    assert filled.tolist()[:8] == [1, 2, 3, 1, 2, 1, 2, 3]
 
 
-def test_frame_memory_names_what_is_wrong():
-    with pytest.raises(ValueError, match="expected capacity >= .* = 40, got 39"):
-        FrameReplayMemory(39, 8, rng(), stack=4, n_step=1)
-    with pytest.raises(ValueError, match=r"gamma in \[0, 1\], got 1.5"):
-        FrameReplayMemory(100, 1, rng(), gamma=1.5)
+def test_batch_has_the_promised_shapes_and_types():
+    memory = FrameReplayMemory(100, 2, rng(), frame_shape=(H, W), n_step=2)
+    games = [Game([(5, "terminated")], 4, i) for i in range(2)]
+    play(memory, games, [Reference(50, 4)] * 2, 9, rng())
+    batch = memory.sample(7)
+    assert batch.obs.shape == batch.next_obs.shape == (7, 4, H, W)
+    assert batch.action.shape == batch.reward.shape == batch.discount.shape == (7,)
+    types = ("uint8", "int64", "float32", "uint8", "float32")
+    assert tuple(str(column.dtype) for column in batch) == types
+
+
+def test_frame_sampling_is_seeded():
+    def draw(seed):
+        memory = FrameReplayMemory(100, 1, rng(seed), frame_shape=(H, W))
+        play(memory, [Game([(7, "terminated")], 4, 0)], [Reference(100, 4)], 50, rng(5))
+        return np.concatenate([memory.sample(32).obs for _ in range(3)])
+
+    np.testing.assert_array_equal(draw(1), draw(1))
+    assert not np.array_equal(draw(1), draw(2))
+
+
+def test_a_batch_is_a_copy():
+    memory = FrameReplayMemory(100, 1, rng(), frame_shape=(H, W))
+    play(memory, [Game([(7, "terminated")], 4, 0)], [Reference(100, 4)], 50, rng())
+    before = all_rows(memory)[1]
+    batch = memory.sample(20)
+    for column in batch:
+        column[...] = 0
+    for a, b in zip(before, all_rows(memory)[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("num_envs, n_step", [(1, 1), (8, 3)])
+def test_a_frame_is_stored_once(num_envs, n_step):
+    memory = FrameReplayMemory(10_000, num_envs, rng(), n_step=n_step)
+    held = [v for v in vars(memory).values() if isinstance(v, np.ndarray)]
+    assert memory.nbytes == sum(array.nbytes for array in held)
+    assert 84 * 84 < memory.nbytes / memory.capacity <= 1.02 * 84 * 84
+
+
+def test_length_needs_no_look_at_the_ring():
+    """It is asked for at every step of a training; with NumPy's sum it would cost its size."""
+    memory = FrameReplayMemory(60, 2, rng(), frame_shape=(H, W))
+    play(
+        memory,
+        [Game([(2, "truncated")], 4, i) for i in range(2)],
+        [Reference(30, 4)] * 2,
+        99,
+        rng(),
+    )
+    expected = int((memory._count - memory._is_last_frame.sum(1)).sum())
+    memory._is_last_frame = memory._frame = None
+    assert len(memory) == expected
+
+
+# --- FrameReplayMemory: real vector environments ----------------------------------------------
+
+
+class Counter(gym.Env):
+    """Shows the number of the turn and of the episode; ends by itself at a random turn."""
+
+    observation_space = gym.spaces.Box(0, 255, (H, W), np.uint8)
+    action_space = gym.spaces.Discrete(3)
+    episodes = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.turn, self.last = 0, self.np_random.integers(1, 12)
+        self.episodes += 1
+        return self.picture(), {}
+
+    def picture(self):
+        return np.full((H, W), 20 * (self.episodes % 12) + self.turn + 1, np.uint8)
+
+    def step(self, action):
+        self.turn += 1
+        return self.picture(), float(self.turn), self.turn == self.last, False, {}
+
+
+def watch(envs, memory, references, pushes, numbers):
+    """Play at random; note what the environments really showed. Return how episodes ended."""
+    obs, _ = envs.reset(seed=3)
+    over, ends = np.zeros(envs.num_envs, bool), np.zeros(2, int)
+    for _ in range(pushes):
+        action = numbers.integers(0, 3, envs.num_envs)
+        next_obs, reward, terminated, truncated, _ = envs.step(action)
+        memory.push(obs, action, reward, terminated, truncated)
+        columns = (obs, action, reward, next_obs, terminated, truncated, over)
+        for reference, *column in zip(references, *columns, strict=True):
+            reference.add(*column)
+        over, obs = terminated | truncated, next_obs
+        ends += terminated.sum(), truncated.sum()
+    return ends
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_stacks_are_those_that_gymnasium_showed(n_step):
+    def make():
+        env = gym.wrappers.TimeLimit(Counter(), 8)
+        return gym.wrappers.FrameStackObservation(env, 4, padding_type="zero")
+
+    envs = gym.vector.SyncVectorEnv([make] * 3)
+    memory = FrameReplayMemory(120, 3, rng(), frame_shape=(H, W), n_step=n_step, gamma=0.5)
+    references = [Reference(40, 4) for _ in range(3)]
+    ends = watch(envs, memory, references, 150, rng())
+    assert (ends > 5).all()  # terminated, truncated: both happened
+    assert len(memory) == sum(map(len, references))
+    assert_same(*all_rows(memory), references, n_step, 0.5)
+
+
+@pytest.mark.parametrize("pushes", [70, 130])  # before and after the ring has filled
+def test_stacks_are_those_that_ale_showed(pushes):
+    from ale_py.vector_env import AtariVectorEnv
+
+    envs = AtariVectorEnv(
+        "breakout", num_envs=2, noop_max=0, use_fire_reset=True, max_num_frames_per_episode=90
+    )
+    memory = FrameReplayMemory(200, 2, rng(), n_step=3, gamma=0.5)
+    references = [Reference(100, 4) for _ in range(2)]
+    terminated, truncated = watch(envs, memory, references, pushes, rng())
+    envs.close()
+    assert truncated >= 4 > terminated
+    assert_same(*all_rows(memory), references, 3, 0.5)
+
+
+# --- FrameReplayMemory: bad input -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(capacity=39, num_envs=8), "expected capacity >= .* = 40, got 39"),
+        (dict(gamma=1.5), r"expected gamma in \[0, 1\], got 1.5"),
+        (dict(gamma=float("nan")), r"expected gamma in \[0, 1\], got nan"),
+        (dict(num_envs=0), "expected num_envs to be a whole number >= 1, got 0"),
+        (dict(stack=2.0), "expected stack to be a whole number >= 1, got 2.0"),
+        (dict(n_step=-1), "expected n_step to be a whole number >= 1, got -1"),
+        (dict(rng=7), r"default_rng\(seed\), got int"),
+    ],
+)
+def test_bad_settings_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        FrameReplayMemory(**{**dict(capacity=100, num_envs=1, rng=rng()), **change})
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(obs=np.zeros((2, 4, H, W), np.float32)), "expected obs of dtype uint8, got float32"),
+        (dict(obs=np.zeros((2, 3, H, W), np.uint8)), r"\(2, 4, 2, 3\), got \(2, 3, 2, 3\)"),
+        (dict(obs=None), r"expected obs of shape \(2, 4, 2, 3\), got \(\)"),
+        (dict(action=np.zeros(3, int)), r"expected action of shape \(2,\), got \(3,\)"),
+        (dict(action=np.array([0, 256])), r"whole numbers in 0..255, got \[  0 256\]"),
+        (dict(action=np.array([0, -1])), r"whole numbers in 0..255"),
+        (dict(action=np.array([0.5, 1])), r"whole numbers in 0..255"),
+        (dict(reward=np.array([0.0, np.nan])), "finite rewards, got .*nan"),
+        (dict(reward=1.0), r"expected reward of shape \(2,\), got \(\)"),
+        (dict(terminated=False), r"expected terminated of shape \(2,\), got \(\)"),
+        (dict(truncated=np.zeros((2, 1), bool)), r"expected truncated of shape .*got \(2, 1\)"),
+    ],
+)
+def test_a_bad_step_is_named_and_not_stored(change, message):
     memory = FrameReplayMemory(100, 2, rng(), frame_shape=(H, W))
     good = dict(
         obs=np.zeros((2, 4, H, W), np.uint8),
-        action=np.zeros(2, int),
-        reward=np.zeros(2),
-        terminated=np.zeros(2, bool),
-        truncated=np.zeros(2, bool),
+        action=[1, 2],
+        reward=[0, 1],
+        terminated=[False, True],
+        truncated=[0, 0],
     )
-    with pytest.raises(ValueError, match=r"obs \(2, 4, 2, 3\) of dtype uint8, got .* float32"):
-        memory.push(**{**good, "obs": good["obs"].astype(np.float32)})
-    with pytest.raises(ValueError, match=r"got \(2, 3, 2, 3\)"):
-        memory.push(**{**good, "obs": good["obs"][:, :3]})
-    with pytest.raises(ValueError, match=r"action of shape \(2,\), got \(3,\)"):
-        memory.push(**{**good, "action": np.zeros(3, int)})
-    with pytest.raises(ValueError, match="finite rewards"):
-        memory.push(**{**good, "reward": np.array([0.0, np.nan])})
+    with pytest.raises(ValueError, match=message):
+        memory.push(**{**good, **change})
     assert len(memory) == 0
-    with pytest.raises(ValueError, match="at least 4 stored transitions, got 0"):
+    memory.push(**good)  # lists are welcome
+    assert len(memory) == 2
+
+
+def test_a_batch_must_fit():
+    memory = FrameReplayMemory(100, 1, rng(), frame_shape=(H, W), n_step=3)
+    with pytest.raises(ValueError, match="expected batch_size <= 0 stored transitions, got 4"):
         memory.sample(4)
-
-
-def test_real_autoreset_of_gymnasium_is_recognised():
-    """With Gymnasium's own vector environment: number of transitions = number of real steps."""
-    envs = gym.make_vec("CartPole-v1", num_envs=3, vectorization_mode="sync")
-    envs = gym.wrappers.vector.TransformObservation(
-        envs,
-        lambda obs: obs,
-        single_observation_space=envs.single_observation_space,
-    )
-    memory = FrameReplayMemory(900, 3, rng(), frame_shape=(1, 4), stack=1)
-    obs, _ = envs.reset(seed=0)
-    real, was_over = 0, np.zeros(3, bool)
-    for _ in range(200):
-        action = rng(1).integers(0, 2, 3)
-        next_obs, reward, terminated, truncated, _ = envs.step(action)
-        pictures = (obs * 10).astype(np.int8).view(np.uint8).reshape(3, 1, 1, 4)
-        memory.push(pictures, action, reward, terminated, truncated)
-        real += int((~was_over).sum())
-        was_over = terminated | truncated
-        obs = next_obs
-    assert len(memory) == real < 600
+    play(memory, [Game([(9, "terminated")], 4, 0)], [Reference(100, 4)], 3, rng())
+    with pytest.raises(ValueError, match="no transition has its 3 next steps yet: push more"):
+        memory.sample(1)
+    with pytest.raises(ValueError, match="expected batch_size to be a whole number >= 1, got 2.5"):
+        memory.sample(2.5)
