@@ -1,0 +1,105 @@
+"""Moving pictures: right frames, size kept, errors that help."""
+
+import io
+
+import imageio.v3 as iio
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.animation import (
+    animated_png,
+    check_frames,
+    overlay_q_values,
+    player,
+    save_animation,
+    video,
+)
+
+
+def frames(count=6, height=40, width=60, noise=True):
+    rng = np.random.default_rng(0)
+    if noise:
+        return list(rng.integers(0, 255, (count, height, width, 3), dtype=np.uint8))
+    return [np.full((height, width, 3), (40 * i, 0, 255 - 40 * i), np.uint8) for i in range(count)]
+
+
+def test_bad_frames_are_explained():
+    with pytest.raises(ValueError, match="at least one frame, got none: was the environment"):
+        check_frames([])
+    with pytest.raises(ValueError, match=r"frames of one shape, got \[\(2, 2, 3\), \(3, 3, 3\)\]"):
+        check_frames([np.zeros((2, 2, 3), np.uint8), np.zeros((3, 3, 3), np.uint8)])
+    with pytest.raises(ValueError, match=r"dtype uint8, got .* float64"):
+        check_frames([np.zeros((2, 2, 3))])
+    for show in (animated_png, player, video):
+        with pytest.raises(ValueError, match="at least one frame"):
+            show([])
+
+
+def test_grey_frames_become_colour():
+    grey = np.array([[[0, 255]]], np.uint8)
+    np.testing.assert_array_equal(check_frames(grey), [[[[0, 0, 0], [255, 255, 255]]]])
+
+
+def test_animated_png_plays_all_frames_in_their_colours():
+    shown = frames(noise=False)
+    picture = Image.open(io.BytesIO(animated_png(shown, fps=10).data))
+    assert picture.format == "PNG" and picture.n_frames == 6
+    for i, frame in enumerate(shown):
+        picture.seek(i)
+        assert picture.info["duration"] == 100
+        difference = np.asarray(picture.convert("RGB"), int) - frame
+        assert abs(difference).max() < 24  # of 255: the palette has 128 colours
+
+
+def test_size_cap_is_kept_and_said(capsys):
+    image = animated_png(frames(40), max_bytes=20_000)
+    assert len(image.data) <= 20_000
+    assert "of 40 frames" in capsys.readouterr().out
+    assert len(player(frames(40), max_bytes=60_000).data) <= 60_000
+    image = animated_png(frames(3, 320, 400), max_bytes=300_000)
+    assert "200×160 pixels (of 400×320)" in capsys.readouterr().out
+
+
+def test_nothing_is_said_when_it_fits(capsys):
+    animated_png(frames(noise=False))
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("ending", [".gif", ".mp4", ".png"])
+def test_files_can_be_read_again(tmp_path, ending):
+    path = save_animation(frames(noise=False), tmp_path / "sub" / f"a{ending}", fps=10)
+    read = iio.imread(path, index=None)
+    assert len(read) == 6 and read.shape[1:3] == (40, 60)
+
+
+def test_odd_sizes_become_even_in_a_video(tmp_path):
+    path = save_animation(frames(4, 41, 61), tmp_path / "a.mp4")
+    assert iio.imread(path).shape[1:3] == (40, 60)
+
+
+def test_unknown_ending_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"ending in \['.gif', '.mp4', '.png'\], got 'a.avi'"):
+        save_animation(frames(), tmp_path / "a.avi")
+
+
+def test_video_is_inside_the_page():
+    html = video(frames(noise=False))._repr_html_()
+    assert "controls" in html and "data:video/mp4;base64," in html
+
+
+def test_no_figure_stays_open():
+    player(frames())
+    assert plt.get_fignums() == []
+
+
+def test_overlay_marks_the_chosen_action():
+    frame = np.zeros((100, 80, 3), np.uint8)
+    shown = overlay_q_values(frame, [0.0, 1.0, 0.5], 1, ["a", "b", "c"], scale=2)
+    assert shown.shape == (200, 160 + 150, 3) and shown.dtype == np.uint8
+    orange = (shown == (0xE8, 0x74, 0x3B)).all(-1)
+    rows = np.flatnonzero(orange.any(1))
+    assert len(rows) and rows.min() > 200 / 3 and rows.max() < 400 / 3  # the middle third
+    with pytest.raises(ValueError, match="expected 3 Q-values"):
+        overlay_q_values(frame, [0.0], 0, ["a", "b", "c"])

@@ -1,0 +1,96 @@
+"""Figures of a training."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import plotting
+from helpers.plotting import (
+    LiveCurve,
+    load_curves,
+    moving_mean,
+    plot_band,
+    plot_learning_curve,
+    save_curves,
+    show,
+)
+
+
+@given(st.lists(st.floats(-100, 100), max_size=60), st.integers(1, 70))
+def test_moving_mean_is_the_mean_of_the_last(values, window):
+    expected = [np.mean(values[max(0, i + 1 - window) : i + 1]) for i in range(len(values))]
+    np.testing.assert_allclose(moving_mean(values, window), expected, atol=1e-9)
+
+
+def test_curves_come_back_by_seed(tmp_path):
+    path = tmp_path / "sub" / "a.csv"
+    save_curves(path, ("seed", "x", "y"), [(0, 1, 2.5), (1, 1, 3), (0, 2, 4)])
+    curves = load_curves(path, "x", "y")
+    assert [v.tolist() for v in curves[0]] == [[1, 2], [2.5, 4]]
+    assert [v.tolist() for v in curves[1]] == [[1], [3]]
+    with pytest.raises(ValueError, match=r"missing: \['z'\]"):
+        load_curves(path, "x", "z")
+    with pytest.raises(FileNotFoundError):
+        load_curves(tmp_path / "b.csv", "x", "y")
+
+
+def test_learning_curve_draws_episodes_mean_goal_and_band():
+    band = {0: (np.array([1, 2]), np.array([0, 1])), 1: (np.array([1, 2]), np.array([2, 3]))}
+    figure = plot_learning_curve([1, 2, 3], title="t", ylabel="y", goal=2, band=band)
+    axes = figure.axes[0]
+    labels = axes.get_legend_handles_labels()[1]
+    assert labels == ["range of 2 seeds", "one episode", "mean of the last 100", "goal: 2"]
+    assert (axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) == ("t", "episode", "y")
+    plt.close(figure)
+
+
+def test_band_spans_the_seeds():
+    figure, axes = plt.subplots()
+    plot_band(axes, {0: ([1, 3], [0, 2]), 1: ([1, 2], [5, 5])}, "band")
+    heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (0, 5)
+    plt.close(figure)
+
+
+def test_a_script_saves_its_figures(build, capsys):
+    figure, _ = plt.subplots()
+    show(figure, "name")
+    assert (build / "figures" / "name.png").exists() and "name.png" in capsys.readouterr().out
+    assert plt.get_fignums() == []
+
+
+def test_live_curve_keeps_its_rate(monkeypatch, capsys, build):
+    now = [0.0]
+    monkeypatch.setattr(plotting.time, "monotonic", lambda: now[0])
+    live = LiveCurve("name", every=2.0, title="t", ylabel="y")
+    for _ in range(100):
+        now[0] += 0.5
+        live.update([1.0, 2.0], "half way")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and lines[0] == "episode 2: recent mean 1.5  half way"  # every 10 s
+    live.close([1.0, 2.0])
+    assert (build / "figures" / "name.png").exists()
+
+
+def test_live_curve_updates_one_figure_in_a_notebook(monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, figure):
+            shown.append(("update", figure))
+
+    def display(figure, display_id):
+        shown.append(("display", figure))
+        return Handle()
+
+    monkeypatch.setattr(plotting, "in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", display)
+    live = LiveCurve("name", every=0.0, title="t", ylabel="y")
+    live.update([])  # nothing to draw yet
+    live.update([1.0])
+    live.update([1.0, 2.0])
+    live.close([1.0, 2.0])
+    assert [kind for kind, _ in shown] == ["display", "update", "update"]
+    assert plt.get_fignums() == []
