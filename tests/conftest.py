@@ -5,14 +5,18 @@ import os
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["SDL_VIDEODRIVER"] = "dummy"
 os.environ["SDL_AUDIODRIVER"] = "dummy"
+for library in ("OMP", "OPENBLAS", "MKL"):  # threads that wait for each other cost more than one
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
-import pytest
-import torch
+import cv2  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
 @pytest.fixture

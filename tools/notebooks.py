@@ -22,7 +22,6 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
-from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -76,7 +75,8 @@ def execute(name, profile):
         store_widget_state=False,
         record_timing=False,
         resources={"metadata": {"path": str(NOTEBOOKS)}},
-        config=Config(KernelManager={"transport": "ipc"}),  # private, and no port is opened
+        startup_timeout=300,
+        extra_arguments=["--log-level=ERROR"],  # the kernel's own remarks are not the learner's
     )
     started, error = time.monotonic(), None
     try:

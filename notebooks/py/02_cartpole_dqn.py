@@ -651,10 +651,12 @@ print("targets moved although nothing new was seen:", moved[-1, 1] > 0)
 print("by more than a tenth of what the predictions moved:", moved[-1, 1] > 0.1 * moved[-1, 0])
 
 # %% [markdown]
-# No new experience came in, and yet the targets left their places, by a good part of what the
-# predictions moved. With held targets (dashed) the predictions settle. A table does not chase like
-# this: its entries are independent, and correcting one leaves all others alone.
-#
+# No new experience came in, and yet the targets left their places, almost as far as the
+# predictions moved: the runner gains nothing on what it runs after. With held targets (dashed) the
+# predictions arrive and stay. A table does not chase like this: its entries are independent, and
+# correcting one leaves all others alone.
+
+# %% [markdown]
 # ### What it believed, and what came
 #
 # We noted $Q$ of every action taken. Afterwards the true discounted return is known: the rewards

@@ -16,9 +16,8 @@
 # Paper: Mnih et al., [*Human-level control through deep reinforcement
 # learning*](https://www.nature.com/articles/nature14236), Nature 2015.
 #
-# `quick`: about two minutes on two CPU cores; it trains a little and then loads a trained agent.
-# `full`: trains that agent from nothing; minutes and seeds stand below, under *What you should
-# see*.
+# `quick`: about a minute on two CPU cores; it trains a little and then loads a trained agent.
+# `full`: trains that agent from nothing, in about 25 minutes on two CPU cores.
 
 # %% [markdown]
 # ## You will be able to
@@ -952,13 +951,19 @@ if not QUICK:
     file = build_dir("checkpoints") / name
     state = {"config": asdict(config), "q_net": player_brain.q_net.state_dict()}
     save_checkpoint(file, state, card)
+    rows = [(config.seed, game + 1, score) for game, score in enumerate(result.returns)]
+    columns = ("seed", "game", "score")
+    save_curves(results_path(f"04_pong_dqn_test_seed{config.seed}.csv"), columns, rows)
 for key, value in read_card(file).items():
     print(f"{key:<12}", value)
 
 # %% [markdown]
 # ## What you should see
 #
-# Three trainings with the CPU configuration, from nothing, on two CPU cores.
+# Three trainings with the CPU configuration, from nothing, on two CPU cores that had other work to
+# do as well. Seeds 0 and 1 ran side by side with one torch thread each, seed 2 with two threads.
+# All three ended at 200,000 agent steps, after 24 to 27 minutes, with a greedy mean of 19 or more
+# on the test games.
 
 # %%
 figure, axes = plt.subplots(figsize=(7, 3.4), layout="constrained")
