@@ -32,21 +32,26 @@ def _write_atomically(path, data):
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
         kept = "the file that was there is untouched" if path.exists() else "nothing was written"
         raise OSError(
             f"could not save {path} ({error.strerror or error}); {kept}: "
             "free some space or choose a folder that can be written"
         ) from error
+    finally:  # after an interruption by hand too
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
 
 
 def _flatten(tree, prefix, tensors):
     """Split nested dicts and lists into tensors by dotted name and a JSON skeleton."""
     if isinstance(tree, torch.Tensor):
+        while prefix in tensors:  # {"a.b": …, "a": {"b": …}} would share a name
+            prefix += "_"
         tensors[prefix] = tree.detach().cpu().contiguous().clone()
         return {"tensor": prefix}
     if isinstance(tree, dict):
+        if bad := [key for key in tree if not isinstance(key, (str, int, float, type(None)))]:
+            raise TypeError(f"expected keys that JSON knows (str, int, float), got {bad[0]!r}")
         items = [[key, _flatten(v, f"{prefix}.{key}", tensors)] for key, v in tree.items()]
         return {"dict": items}
     if isinstance(tree, (list, tuple)):
@@ -62,6 +67,15 @@ def _unflatten(node, tensors):
     if "list" in node:
         return [_unflatten(child, tensors) for child in node["list"]]
     return node["value"]
+
+
+def _digest(skeleton, tensors):
+    """SHA-256 of all that is stored."""
+    digest = hashlib.sha256(skeleton.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def save_checkpoint(path, state, card=None):
@@ -80,7 +94,7 @@ def save_checkpoint(path, state, card=None):
     path = Path(path)
     tensors = {}
     skeleton = json.dumps(_flatten(state, "state", tensors))
-    data = save(tensors, metadata={"state": skeleton})
+    data = save(tensors, metadata={"state": skeleton, "sha256": _digest(skeleton, tensors)})
     _write_atomically(path, data)
     if card is not None:
         card = {**card, "sha256": hashlib.sha256(data).hexdigest()}
@@ -91,7 +105,12 @@ def save_checkpoint(path, state, card=None):
 def read_card(path):
     """Return the card (dict) beside a checkpoint, or None if it has none."""
     card = Path(path).with_suffix(".json")
-    return json.loads(card.read_text(encoding="utf-8")) if card.exists() else None
+    if not card.exists():
+        return None
+    try:
+        return json.loads(card.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{card} is damaged ({error}); fetch it again") from error
 
 
 def load_checkpoint(path, device="cpu"):
@@ -124,13 +143,15 @@ def load_checkpoint(path, device="cpu"):
         with safe_open(path, framework="pt", device=str(device)) as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if "state" not in metadata:
+            raise ValueError(f"{path} is a safetensors file, but not one made by save_checkpoint")
+        if metadata.get("sha256", found := _digest(metadata["state"], tensors)) != found:
+            raise SafetensorError("its contents do not have the SHA-256 they were saved with")
     except SafetensorError as error:
         size = path.stat().st_size
         raise ValueError(
             f"{path} ({size:,} bytes) is damaged or cut off ({error}); fetch or train it again"
         ) from error
-    if "state" not in metadata:
-        raise ValueError(f"{path} is a safetensors file, but not one made by save_checkpoint")
     return _unflatten(json.loads(metadata["state"]), tensors)
 
 

@@ -72,7 +72,6 @@ def execute(name, profile):
     client = NotebookClient(
         notebook,
         timeout=timeout,
-        store_widget_state=False,
         record_timing=False,
         resources={"metadata": {"path": str(NOTEBOOKS)}},
         startup_timeout=300,

