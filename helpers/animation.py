@@ -37,7 +37,7 @@ def check_frames(frames):
     if len(shapes) > 1:
         raise ValueError(f"expected frames of one shape, got {shapes}")
     stacked = np.stack(frames)
-    if stacked.dtype != np.uint8 or stacked.ndim not in (3, 4):
+    if stacked.dtype != np.uint8 or stacked.ndim < 3 or stacked.shape[3:] not in ((), (3,)):
         raise ValueError(
             f"expected frames (H, W) or (H, W, 3) of dtype uint8, got {shapes[0]} {stacked.dtype}"
         )

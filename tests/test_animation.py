@@ -32,6 +32,9 @@ def test_bad_frames_are_explained():
         check_frames([np.zeros((2, 2, 3), np.uint8), np.zeros((3, 3, 3), np.uint8)])
     with pytest.raises(ValueError, match=r"dtype uint8, got .* float64"):
         check_frames([np.zeros((2, 2, 3))])
+    for shape in ((2,), (2, 2, 1), (2, 2, 4), (2, 2, 3, 1)):  # a row, no colours, RGBA, too much
+        with pytest.raises(ValueError, match=r"expected frames \(H, W\) or \(H, W, 3\)"):
+            check_frames([np.zeros(shape, np.uint8)])
     for show in (animated_png, player, video):
         with pytest.raises(ValueError, match="at least one frame"):
             show([])
@@ -62,6 +65,36 @@ def test_size_cap_is_kept_and_said(capsys):
     assert "200×160 pixels (of 400×320)" in capsys.readouterr().out
 
 
+def test_skipping_frames_keeps_the_pace():
+    """Forty frames at 20 a second last two seconds, however many of them are kept."""
+    picture = Image.open(io.BytesIO(animated_png(frames(40), fps=20, max_bytes=20_000).data))
+    assert 1 < picture.n_frames < 40
+    lasts = 0
+    for i in range(picture.n_frames):
+        picture.seek(i)
+        lasts += picture.info["duration"]
+    assert 2000 <= lasts <= 2000 + picture.info["duration"]
+
+
+def test_one_frame_is_a_picture():
+    picture = Image.open(io.BytesIO(animated_png(frames(1)).data))
+    assert picture.size == (60, 40) and getattr(picture, "n_frames", 1) == 1
+
+
+def test_alternative_text_goes_with_the_picture():
+    data, metadata = animated_png(frames(2), alt="the cart falls")._repr_mimebundle_()
+    assert set(data) == {"image/png"} and metadata["image/png"]["alt"] == "the cart falls"
+
+
+def test_without_ffmpeg_it_says_what_to_do(monkeypatch):
+    def missing(*_, **__):
+        raise ImportError("no ffmpeg")
+
+    monkeypatch.setattr(iio, "imwrite", missing)
+    with pytest.raises(RuntimeError, match=r"could not write an MP4 \(no ffmpeg\): pip install"):
+        video(frames(2))
+
+
 def test_nothing_is_said_when_it_fits(capsys):
     animated_png(frames(noise=False))
     assert capsys.readouterr().out == ""
@@ -72,6 +105,13 @@ def test_files_can_be_read_again(tmp_path, ending):
     path = save_animation(frames(noise=False), tmp_path / "sub" / f"a{ending}", fps=10)
     read = iio.imread(path, index=None)
     assert len(read) == 6 and read.shape[1:3] == (40, 60)
+
+
+def test_files_play_at_the_asked_speed(tmp_path):
+    gif = Image.open(save_animation(frames(noise=False), tmp_path / "a.gif", fps=10))
+    assert gif.info["duration"] == 100 and gif.info["loop"] == 0
+    mp4 = save_animation(frames(noise=False), tmp_path / "a.mp4", fps=10)
+    assert iio.immeta(mp4, plugin="FFMPEG")["fps"] == 10
 
 
 def test_odd_sizes_become_even_in_a_video(tmp_path):

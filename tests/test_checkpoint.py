@@ -1,8 +1,11 @@
 """Checkpoints: whole or not at all."""
 
 import errno
+import hashlib
 import json
 import os
+import resource
+import tempfile
 
 import pytest
 import torch
@@ -52,6 +55,85 @@ def test_round_trip(tmp_path):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
+def test_all_kinds_of_tensors_come_back(tmp_path):
+    state = {
+        "scalar": torch.tensor(float("nan")),
+        "empty": torch.zeros(0, 3),
+        "mask": torch.tensor([True, False]),
+        "half": torch.ones(2, dtype=torch.bfloat16),
+        "every second": torch.arange(6)[::2],
+        "transposed": torch.arange(6).reshape(2, 3).T,
+        "parameter": nn.Linear(2, 2).weight,
+    }
+    save_checkpoint(tmp_path / "a.safetensors", state)
+    loaded = load_checkpoint(tmp_path / "a.safetensors")
+    assert list(loaded) == list(state)
+    for name, tensor in state.items():
+        torch.testing.assert_close(loaded[name], tensor.detach(), rtol=0, atol=0, equal_nan=True)
+
+
+def test_names_that_look_alike_stay_apart(tmp_path):
+    state = {"a.b": torch.ones(1), "a": {"b": torch.zeros(1)}, 0: torch.ones(2), "0": torch.ones(3)}
+    save_checkpoint(tmp_path / "a.safetensors", state)
+    loaded = load_checkpoint(tmp_path / "a.safetensors")
+    assert (loaded["a.b"], loaded["a"]["b"]) == (1, 0)
+    assert (len(loaded[0]), len(loaded["0"])) == (2, 3)
+
+
+def test_tuples_come_back_as_lists_and_an_empty_state_is_one(tmp_path):
+    for state, expected in (((1, (2,)), [1, [2]]), ({}, {}), ([], [])):
+        save_checkpoint(tmp_path / "a.safetensors", state)
+        assert load_checkpoint(tmp_path / "a.safetensors") == expected
+
+
+def test_what_is_flushed_is_the_whole_file_before_it_gets_its_name(tmp_path, monkeypatch):
+    path, seen = tmp_path / "a.safetensors", []
+
+    def fsync(descriptor):
+        seen.append((os.fstat(descriptor).st_size, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    save_checkpoint(path, {"x": torch.zeros(1000)})
+    assert seen == [(path.stat().st_size, False)]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_write_that_really_fails_leaves_the_old_file(tmp_path):
+    """The kernel refuses to let any file grow beyond 4 kB, as a full disk would."""
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, {"x": torch.zeros(3)})
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"could not save .*File too large.*untouched"):
+            save_checkpoint(path, {"x": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    with pytest.raises(OSError, match=r"could not save .*\(Permission denied\).*folder"):
+        save_checkpoint(tmp_path / "a.safetensors", {"x": 1})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interruption_by_hand_leaves_nothing_behind(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path / "a.safetensors", {"x": 1})
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, step):
     path = tmp_path / "a.safetensors"
@@ -77,8 +159,9 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 def test_something_that_is_not_json_is_refused_before_writing(tmp_path):
-    with pytest.raises(TypeError):
-        save_checkpoint(tmp_path / "a.safetensors", {"x": object()})
+    for state in ({"x": object()}, {(1, 2): 3}):
+        with pytest.raises(TypeError):
+            save_checkpoint(tmp_path / "a.safetensors", state)
     assert not list(tmp_path.iterdir())
 
 
@@ -97,6 +180,31 @@ def test_missing_damaged_and_foreign_files_are_told_apart(tmp_path):
         load_checkpoint(path)
 
 
+def test_no_flipped_byte_goes_unnoticed(tmp_path):
+    path, state = tmp_path / "a.safetensors", {"x": torch.arange(3), "updates": 7}
+    save_checkpoint(path, state)
+    whole = path.read_bytes()
+    name = whole.index(b"sha256")
+    for i in set(range(len(whole))) - set(range(name, name + 6)):  # without it: no comparison
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :])
+        with pytest.raises(ValueError, match=r"damaged or cut off|not one made by"):
+            load_checkpoint(path)
+
+
+def test_a_damaged_card_is_named(tmp_path):
+    save_checkpoint(tmp_path / "a.safetensors", {"x": 1}, card={"score": 20})
+    (tmp_path / "a.json").write_text('{"score"')
+    with pytest.raises(ValueError, match=r"a\.json is damaged"):
+        load_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_files_without_a_sum_inside_still_load(tmp_path):
+    """Such as were saved before there was one."""
+    meta = {"state": json.dumps({"dict": [["x", {"tensor": "state.x"}]]})}
+    save_file({"state.x": torch.ones(2)}, str(tmp_path / "a.safetensors"), metadata=meta)
+    assert load_checkpoint(tmp_path / "a.safetensors")["x"].tolist() == [1, 1]
+
+
 def test_a_flipped_byte_does_not_pass_the_card(tmp_path):
     path = tmp_path / "a.safetensors"
     save_checkpoint(path, {"x": torch.arange(1000)}, card={"score": 20, "notebook": "04"})
@@ -111,7 +219,8 @@ def test_a_flipped_byte_does_not_pass_the_card(tmp_path):
 
 def test_card_holds_the_hash(tmp_path):
     save_checkpoint(tmp_path / "a.safetensors", {"x": 1}, card={})
-    assert len(json.loads((tmp_path / "a.json").read_text())["sha256"]) == 64
+    found = hashlib.sha256((tmp_path / "a.safetensors").read_bytes()).hexdigest()
+    assert json.loads((tmp_path / "a.json").read_text()) == {"sha256": found}
     assert read_card(tmp_path / "b.safetensors") is None
 
 
@@ -119,7 +228,7 @@ def test_another_network_is_named_by_its_tensor():
     net = nn.Linear(4, 2)
     with pytest.raises(ValueError, match=r"weight expected \(2, 4\), got \(3, 4\)"):
         load_weights(net, nn.Linear(4, 3).state_dict())
-    with pytest.raises(ValueError, match=r"bias expected \(2,\), got nothing"):
+    with pytest.raises(ValueError, match=r"fit this q_net: bias expected \(2,\), got nothing"):
         load_weights(net, nn.Linear(4, 2, bias=False).state_dict(), "q_net")
     with pytest.raises(ValueError, match=r"extra expected nothing, got \(1,\)"):
         load_weights(net, {**net.state_dict(), "extra": torch.zeros(1)})

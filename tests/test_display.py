@@ -53,6 +53,34 @@ def test_starts_and_stops_once(bare):
     assert bare == ["start", "stop"]
 
 
+def test_can_be_started_again(bare):
+    screen = VirtualDisplay(needs_screen=True, verbose=False)
+    for _ in range(2):
+        with screen:
+            assert os.environ["DISPLAY"] == ":7"
+        assert screen.why == "stopped"
+    assert bare == ["start", "stop"] * 2
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_other_systems_have_a_screen(bare, monkeypatch, platform):
+    monkeypatch.setattr(sys, "platform", platform)
+    with VirtualDisplay(needs_screen=True, verbose=False) as screen:
+        assert "has a screen" in screen.why
+    assert bare == []
+
+
+def test_a_real_picture_is_drawn_without_a_screen(bare, monkeypatch):
+    import gymnasium as gym
+
+    monkeypatch.delenv("SDL_VIDEODRIVER")
+    with VirtualDisplay(verbose=False):
+        env = gym.make("CartPole-v1", render_mode="rgb_array")
+        env.reset(seed=0)
+        assert env.render().std() > 0
+        env.close()
+
+
 def test_stops_after_an_error_too(bare):
     with pytest.raises(KeyError), VirtualDisplay(needs_screen=True, verbose=False):
         raise KeyError

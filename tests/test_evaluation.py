@@ -37,6 +37,25 @@ def test_first_episodes_only():
     assert result.std == pytest.approx(np.std([3, 7, 5]))
 
 
+def test_rewards_after_the_end_do_not_count():
+    class Paying(Lengths):
+        def step(self, action):
+            obs, reward, over, cut, info = super().step(action)
+            return obs, reward * 10.0**self.total, over, cut, info  # 10, 100, 1000, …
+
+    result = evaluate(act, Paying(1, 3), seed=0)
+    assert result.returns.tolist() == [10, 1110] and result.agent_steps == 4
+
+
+def test_a_time_limit_ends_an_episode_too():
+    class Limited(Lengths):
+        def step(self, action):
+            obs, reward, over, cut, info = super().step(action)
+            return obs, reward, cut, over, info
+
+    assert evaluate(act, Limited(3, 7), seed=0).returns.tolist() == [3, 7]
+
+
 def test_gives_up_in_the_end():
     assert evaluate(act, Lengths(3, 10**9), 0, max_agent_steps=20).returns.tolist() == [3, 20]
 

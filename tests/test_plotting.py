@@ -36,6 +36,12 @@ def test_curves_come_back_by_seed(tmp_path):
         load_curves(tmp_path / "b.csv", "x", "y")
 
 
+def test_a_file_without_rows_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("")
+    with pytest.raises(ValueError, match="expected columns seed, x, y in"):
+        load_curves(tmp_path / "a.csv", "x", "y")
+
+
 def test_learning_curve_draws_episodes_mean_goal_and_band():
     band = {0: (np.array([1, 2]), np.array([0, 1])), 1: (np.array([1, 2]), np.array([2, 3]))}
     figure = plot_learning_curve([1, 2, 3], title="t", ylabel="y", goal=2, band=band)
@@ -51,6 +57,8 @@ def test_band_spans_the_seeds():
     plot_band(axes, {0: ([1, 3], [0, 2]), 1: ([1, 2], [5, 5])}, "band")
     heights = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == (0, 5)
+    middle = axes.lines[0].get_xydata().tolist()
+    assert middle == [[1, 2.5], [2, 3], [3, 3.5]]  # a seed that ended is held at its last value
     plt.close(figure)
 
 

@@ -1,6 +1,7 @@
 """Profile, seeds, versions, verdicts."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -76,6 +77,35 @@ def test_versions_and_source_are_printed(capsys):
     out = capsys.readouterr().out
     assert torch.__version__.split("+")[0] in out and "profile" in out
     assert "def seed_everything(seed):" in out and "def pick_device():" in out
+
+
+def test_source_is_highlighted_in_a_notebook(monkeypatch):
+    shown = []
+    monkeypatch.setattr(runtime, "in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    show_source(seed_everything)
+    assert shown[0].data.startswith("```python\ndef seed_everything(seed):")
+
+
+def test_this_is_no_notebook():
+    assert runtime.in_notebook() is False
+
+
+def test_ffmpeg_is_looked_for_in_two_places(monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    for found in ("/usr/bin/ffmpeg", None):
+        monkeypatch.setattr(runtime.shutil, "which", lambda name, found=found: found)
+        assert runtime.has_ffmpeg() is (found is not None)
+
+
+def test_verdicts_of_a_script_bear_its_name(build, monkeypatch):
+    monkeypatch.delenv("DQN_NOTEBOOK", raising=False)
+    monkeypatch.setattr(sys, "argv", ["some/where/05_new.py"])
+    check_learned("score", 1, at_least=1)
+    check_learned("error", 1, at_most=1)
+    filed = json.loads((build / "verdicts" / "05_new.json").read_text())
+    assert filed["score"] == {"value": 1.0, "expected": ">= 1", "passed": True}
+    assert filed["error"] == {"value": 1.0, "expected": "<= 1", "passed": True}
 
 
 def test_missing_library_is_named(monkeypatch, capsys):

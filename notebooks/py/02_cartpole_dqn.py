@@ -508,8 +508,8 @@ class Environment:
 # ## Train
 #
 # With these settings most seeds get there, not all: now and then one settles on pushing one way for
-# ever (more on that below). So the cell gives up after `episodes` episodes and starts afresh with the next
-# seed, three at most, and says so. That is a remedy, not a cure; the cure is notebook 3.
+# ever (more on that below). So the cell gives up after `episodes` episodes and starts afresh with
+# the next seed, three at most, and says so. That is a remedy, not a cure; the cure is notebook 3.
 #
 # While it learns we write down, for every agent step, what the network believed the action to be
 # worth. `NotingBrain` does nothing but that.
@@ -764,13 +764,13 @@ def draw_seeds(axes, path, title):
     axes.axhline(195, color="#e8743b", linestyle="--", linewidth=1, label="goal: 195")
     axes.set(title=title, xlabel="episode", ylim=(0, 205))
     ends = [len(y) for _, y in recorded.values() if is_solved(y, CONFIG)]
-    print(f"{title}: {len(ends)} of {len(recorded)} seeds, episodes until solved {sorted(ends)}")
+    print(f"{title}: solved by {len(ends)} of {len(recorded)} seeds, episodes {sorted(ends)}")
 
 
 # %%
 if CURVES.exists():
     figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
-    draw_seeds(axes, CURVES, "Solved (full dots): the same code with other seeds")
+    draw_seeds(axes, CURVES, "The same code with other seeds (full dot: solved)")
     axes.set_ylabel("mean of the last 20\n[agent steps]")
     axes.legend(fontsize=8)
     show(figure, "02_seeds")
@@ -778,12 +778,14 @@ else:
     print("no recorded curves yet: run this notebook with DQN_PROFILE=full")
 
 # %% [markdown]
-# Nine of the ten recorded seeds solve it, after 75 to 254 episodes (the table: 105 to 750). The shape:
-# about 10 to 30 steps for a while, shorter than the table's at first, then a steep climb. How long
-# that while lasts differs from seed to seed by a factor of ten.
+# Nine of the ten recorded seeds solve it, after 75 to 254 episodes (the table: 105 to 750). The
+# shape: about 10 to 30 steps for a while, often shorter than the table's, then a steep climb. How
+# long that while lasts differs much: the first game of more than 100 steps comes between episode 8
+# and episode 207.
 #
-# The tenth is the lesson. It had almost done it, a mean of 182 over 20 games, then fell within 30
-# episodes to 9 steps, always the same push, and stayed there to the end. No line of code differs.
+# The tenth is the lesson. It had almost done it, a mean of 182 over 20 games, then fell within
+# about 30 episodes to 9 steps, always the same push, and stayed there to the end. No line of code
+# differs.
 
 # %% [markdown]
 # Two usual failures:
@@ -802,8 +804,8 @@ else:
 
 # %%
 WITHOUT = {
-    "02_no_replay.csv": ("Solved without replay", replace(CONFIG, capacity=32)),
-    "02_fast.csv": ("Solved with lr 1e-3", replace(CONFIG, lr=1e-3)),
+    "02_no_replay.csv": ("without replay", replace(CONFIG, capacity=32)),
+    "02_fast.csv": ("learning rate 1e-3", replace(CONFIG, lr=1e-3)),
 }
 if not QUICK:
     for name, (title, config) in WITHOUT.items():
@@ -821,10 +823,10 @@ else:
     print("no recorded curves yet: run this notebook with DQN_PROFILE=full")
 
 # %% [markdown]
-# Without replay all five recorded seeds still arrive, but late: 223 to 357 episodes, where most runs
-# above needed fewer than 150. The environment is kind, each game passes through all that matters.
-# The faster learning rate is worse: one of five arrives, after 46 episodes, and the other four get
-# stuck near 10 steps. Ten times larger steps move the targets ten times as far.
+# Without replay all five recorded seeds still arrive, but late: 223 to 357 episodes, where most
+# runs above needed fewer than 150. The task is kind: each game passes through most of what matters.
+# The faster learning rate does more harm. One of five arrives, after 46 episodes; the other four
+# rise at first, then fall to 10 steps for good. Larger steps move the targets further, too.
 
 # %% [markdown]
 # ## Differences from the paper

@@ -310,7 +310,7 @@ def epsilon(config, agent_steps, episode):
     return start + (end - start) * min(now / config.epsilon_decay, 1.0)
 
 
-# %% tags=["nbval-check-output"]
+# %%
 print(
     f"HARD  episode    0: {epsilon(HARD, 0, 0):.3f}   episode    200: {epsilon(HARD, 0, 200):.3f}"
 )
@@ -735,9 +735,9 @@ print(f"best weights, tested: {hard.test.mean:.0f} ± {hard.test.std:.0f} agent 
 assert_trained(hard)
 
 # %% [markdown]
-# A *random* agent balances for about 22 steps. The greedy agent starts worse than that (about 9:
-# an untrained network pushes to one side), collects 2,000 such transitions, and only then starts
-# to learn.
+# A *random* agent balances for about 22 steps. What an untrained network does is the luck of its
+# seed: mostly it pushes to one side and falls after 9 or 10, now and then it balances for a while.
+# Nothing changes until 2,000 transitions are stored; only then does `HARD` start to learn.
 
 # %% [markdown]
 # ## Train: soft updates
@@ -933,8 +933,8 @@ else:
 #
 # **Two usual failures.** *The curve lies flat at 9 to 10*: one action always wins; check that
 # updates really happen and that the target is ever copied. *It climbs to about 200 and sinks
-# again*: look at the Q-values; if they exceed what is possible (100, or 0 for `OURS`), the target
-# moves too fast or the learning rate is too high.
+# again*: look at the Q-values; if they run far beyond what is possible (100, or 0 for `OURS`), the
+# target moves too fast or the learning rate is too high.
 
 # %% [markdown]
 # ## Take it away: what happens
@@ -957,10 +957,9 @@ else:
     print("no recorded curves yet: run this notebook with DQN_PROFILE=full")
 
 # %% [markdown]
-# Without the target network nothing is learned for long: in the recorded runs the agent sometimes
-# reaches 150 or 360 steps, then falls to 9, where one action always wins, and stays there. The
-# values chase themselves until they mean nothing (0 of 5 seeds). That is the price of copying every
-# update.
+# Without the target network (0 of 5 seeds) nothing is learned for long: in the recorded runs the
+# agent sometimes reaches 150 or 360 steps, then falls to 9, where one action always wins, and stays
+# there. The values chase themselves until they mean nothing.
 #
 # The reward at the fall and the input scales are a different matter. *Either one* is enough (5 of 5
 # seeds without the other, in as many steps or a few more). Without *both*, the same algorithm with
@@ -1109,9 +1108,10 @@ print("any end undervalues by more than 2:", values["any end"].mean() < 8)
 # ## Watch the agent
 #
 # `RecordVideo` writes an MP4 of whatever `render` returns. A small wrapper puts the Q-values beside
-# the picture; they are turned back into the usual reward, $Q = (1+\gamma Q')/(1-\gamma)$, so a
-# bar reads as *discounted steps still to come*, 100 at most. The policy is greedy: no exploration
-# in what we show. The file has a name of its own, and exactly that file is shown.
+# the picture, turned back into the usual reward, $Q = (1+\gamma Q')/(1-\gamma)$: discounted steps
+# still to come. The longer bar is the better action, the numbers say by how much. The policy is
+# greedy: no exploration in what we show. The file has a name of its own, and exactly that file is
+# shown.
 
 
 # %%
@@ -1162,11 +1162,15 @@ display(Video(data=recorded.read_bytes(), embed=True, mimetype="video/mp4", widt
 # that refuse videos show the first three seconds as an animated picture instead:
 
 # %%
-display(animated_png([frame[::2, ::2] for frame in frames[:150:3]], fps=50 / 3))
+display(animated_png(frames[:150:3], fps=50 / 3))
 
 # %% [markdown]
-# Near balance the two bars stay close to each other: either push can be repaired, and the agent's
-# skill lies in small differences.
+# The two numbers stay close to each other: near balance either push can be repaired, and the
+# agent's skill lies in small differences. Compare them with the truth, too: no policy can earn more
+# than 100. Where the Brain promises more, it overestimates: the maximum in the target prefers
+# values that are too high by mistake. The *order* of the actions is right, so the pole stands all
+# the same. Notebook 2 met this gap between belief and returns; Double DQN (van Hasselt et al. 2016)
+# narrows it.
 
 # %% [markdown]
 # ## Verdict
