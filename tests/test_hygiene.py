@@ -74,7 +74,7 @@ def test_cells_are_short_and_mostly_explained(name):
     assert len(prose) >= 0.4 * len(notebook.cells)
     for cell in prose:
         text = re.sub(r"\$\$.*?\$\$|^\|.*$", "", cell.source, flags=re.S | re.M)
-        assert len(text.split()) <= 130, f"{len(text.split())} words:\n{cell.source[:200]}"
+        assert len(text.split()) <= 120, f"{len(text.split())} words:\n{cell.source[:200]}"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)

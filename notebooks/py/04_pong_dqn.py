@@ -1079,7 +1079,8 @@ check_learned(
 #    without bound, and why only slowly?
 # 4. *Change* (a run): set `n_step=1`. How many agent steps later does the score rise?
 # 5. *Extend* (30 min): give the agent only NOOP, RIGHT and LEFT. Is it faster?
-#
+
+# %% [markdown]
 # ## Summary
 #
 # - Wrappers turn a screen into a state: grey, small, four at once, four frames a decision.
