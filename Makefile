@@ -25,7 +25,7 @@ test: $(READY)  ## everything CI checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q
-	DQN_PROFILE=quick $(BIN)/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-current-env \
+	DQN_PROFILE=quick DQN_THREADS=1 $(BIN)/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-current-env \
 		--nbval-cell-timeout=300 --durations=4 notebooks/*.ipynb
 
 lab: $(READY)  ## open JupyterLab on the first notebook

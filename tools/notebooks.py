@@ -67,6 +67,8 @@ def execute(name, profile):
     """Run a twin as a notebook in a fresh kernel; return it, its minutes and an error or None."""
     notebook = read_twin(name)
     os.environ.update(DQN_PROFILE=profile, DQN_NOTEBOOK=name, PYDEVD_DISABLE_FILE_VALIDATION="1")
+    if profile == "quick":
+        os.environ.setdefault("DQN_THREADS", "1")  # steadier on a machine with other work
     (BUILD / "verdicts" / f"{name}.json").unlink(missing_ok=True)
     timeout = QUICK_TIMEOUT if profile == "quick" else FULL_TIMEOUT
     client = NotebookClient(
