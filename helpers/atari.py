@@ -1,7 +1,8 @@
 """Atari's preprocessing, one wrapper per idea, and Pong ready for training.
 
 Gymnasium's ``AtariPreprocessing`` and ale-py's C++ vector environment do the same and
-are faster; these wrappers are for reading, and tests hold all three pixel-equal.
+are faster; these wrappers are for reading, and tests hold all three pixel-equal (but for the
+very last picture of an ended game, which nobody acts on and no bootstrap uses).
 Source: Mnih et al. 2015, Methods, "Preprocessing"; Machado et al. 2018.
 """
 
@@ -25,6 +26,8 @@ class NoopStart(gym.Wrapper):
     """
 
     def __init__(self, env, noop_max=30):
+        if noop_max < 1:
+            raise ValueError(f"expected noop_max >= 1, got {noop_max}: leave NoopStart out instead")
         super().__init__(env)
         self.noop_max = noop_max
 
@@ -166,7 +169,7 @@ def make_pong(num_envs, *, clip_rewards=True, noop_max=30, size=(84, 84), num_th
     )
 
 
-def make_pong_to_watch(seed=None):
+def make_pong_to_watch():
     """Make one Pong with the same observations that also renders in colour.
 
     Returns:

@@ -320,3 +320,8 @@ def test_ale_prints_no_banner(capfd):
     raw().reset(seed=0)
     assert capfd.readouterr().err == ""
     assert ale_py.__version__
+
+
+def test_noop_start_without_waiting_is_refused():
+    with pytest.raises(ValueError, match="expected noop_max >= 1, got 0: leave NoopStart out"):
+        NoopStart(raw(), noop_max=0)

@@ -922,9 +922,9 @@ else:
 # %% [markdown]
 # | recorded | seeds that reached 490 | greedy test of the best weights | CPU time of a seed |
 # |---|---|---|---|
-# | HARD | 2 of 5 | 328 to 500 | about 8 s |
+# | HARD | 2 of 5 | 328 to 500 | about 7 s |
 # | SOFT | 1 of 5 | 201 to 500 | about 80 s |
-# | OURS | **20 of 20** | 499 to 500 | 1 to 20 s |
+# | OURS | **20 of 20** | 499 to 500 | 0.5 to 12 s |
 #
 # `OURS` needed 2,500 to 30,000 agent steps, half of the seeds at most 10,000.
 #
