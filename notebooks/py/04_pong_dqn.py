@@ -832,7 +832,8 @@ def run(self):
         epsilon = epsilon_at(self.agent_steps, c)
         actions = agent.get_actions(obs, epsilon)
         self.envs.send(actions)  # the games go on while we learn
-        if len(memory) >= c.learn_start:
+        learning = len(memory) >= c.learn_start  # not yet, or not again after a restart
+        if learning:
             if first_time:
                 brain.calibrate(memory.sample(min(2_000, len(memory))).obs)
                 first_time = False
@@ -854,7 +855,7 @@ def run(self):
         if self.agent_steps % c.evaluate_every == 0:
             self.evaluate()
             self.save()
-        if self.agent_steps % 1_000 == 0 and brain.updates:
+        if self.agent_steps % 1_000 == 0 and learning:
             self.epsilons.append(epsilon)
             if not torch.isfinite(loss):
                 raise FloatingPointError("the loss is not finite: lower lr_start")

@@ -143,7 +143,8 @@ def training(tmp_path):
         channels=(4, 4, 4),
         hidden=16,
         num_envs=2,
-        capacity=2_000,
+        batch=4,
+        capacity=4_000,
         agent_steps=2_000,
         learn_start=200,
         train_every=2,
@@ -169,6 +170,31 @@ def test_a_training_goes_on_where_it_was_stopped(training):
     moments = [b.optimizer.state_dict()["state"] for b in (brain, second.agent.brain)]
     for name in ("exp_avg", "exp_avg_sq"):
         torch.testing.assert_close(moments[0][0][name], moments[1][0][name])
+
+
+def test_an_interrupted_training_fills_its_memory_and_goes_on(training):
+    nb, config = training
+    evaluate, evaluations = nb["evaluate"], []
+
+    def interrupt_the_second(*args, **kwargs):
+        evaluations.append(1)
+        if len(evaluations) == 2:
+            raise KeyboardInterrupt
+        return evaluate(*args, **kwargs)
+
+    nb["evaluate"] = interrupt_the_second
+    config = replace(config, agent_steps=4_500, learn_start=1_200, evaluate_every=2_000)
+    first = nb["Environment"](config, torch.device("cpu"))
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    second = nb["Environment"](config, torch.device("cpu"))
+    second.resume()
+    updates = second.agent.brain.updates
+    assert second.agent_steps == 2_000 and updates > 0 and len(second.agent.memory) == 0
+    second.run()
+    assert second.agent_steps == 4_500
+    assert second.agent.brain.updates == updates + (2_500 - 1_200) // 2  # one per two agent steps
+    assert [row[0] for row in second.evaluations] == [2_000, 4_000]
 
 
 def test_a_training_with_other_settings_starts_anew(training, capsys):
