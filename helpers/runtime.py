@@ -5,7 +5,6 @@ import inspect
 import json
 import os
 import platform
-import shutil
 import sys
 from pathlib import Path
 
@@ -88,16 +87,6 @@ def versions():
     rows.append(("profile", profile()))
     for name, value in rows:
         print(f"{name:<11}{value}")
-
-
-def has_ffmpeg():
-    """True if an MP4 can be written: ffmpeg on the PATH or inside imageio-ffmpeg."""
-    try:
-        import imageio_ffmpeg
-
-        return bool(imageio_ffmpeg.get_ffmpeg_exe())
-    except (ImportError, RuntimeError):
-        return shutil.which("ffmpeg") is not None
 
 
 def show_source(*objects):

@@ -5,9 +5,6 @@ notebook is broken on purpose, fault by fault: a fault that no probe notices is 
 Source: the idea of probe environments is common in reinforcement learning courses.
 """
 
-import ast
-from pathlib import Path
-
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -16,7 +13,8 @@ from gymnasium.wrappers import TimeLimit
 
 from helpers.replay import Transition
 
-TWINS = Path(__file__).resolve().parent.parent / "notebooks" / "py"
+from .notebooks.loader import TWINS, define
+
 TWIN = TWINS / "03_target_network.py"
 NAMES = {
     "Config",
@@ -31,20 +29,6 @@ NAMES = {
     "Agent",
     "Environment",
 }
-
-
-def define(source, names):
-    """Run the imports of a twin and those of its definitions that are named, nothing else."""
-    kept = []
-    for node in ast.parse(source).body:
-        is_import = isinstance(node, (ast.Import, ast.ImportFrom))
-        if is_import or getattr(node, "name", None) in names:
-            kept.append(node)
-    namespace = {"__name__": "twin"}
-    exec(compile(ast.Module(kept, []), "twin", "exec"), namespace)
-    missing = names - set(namespace)
-    assert not missing, f"the twin defines no {sorted(missing)}"
-    return namespace
 
 
 class Probe(gym.Env):

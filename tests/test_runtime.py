@@ -91,13 +91,6 @@ def test_this_is_no_notebook():
     assert runtime.in_notebook() is False
 
 
-def test_ffmpeg_is_looked_for_in_two_places(monkeypatch):
-    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    for found in ("/usr/bin/ffmpeg", None):
-        monkeypatch.setattr(runtime.shutil, "which", lambda name, found=found: found)
-        assert runtime.has_ffmpeg() is (found is not None)
-
-
 def test_verdicts_of_a_script_bear_its_name(build, monkeypatch):
     monkeypatch.delenv("DQN_NOTEBOOK", raising=False)
     monkeypatch.setattr(sys, "argv", ["some/where/05_new.py"])

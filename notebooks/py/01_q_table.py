@@ -315,7 +315,8 @@ for action in (0, 1, 2):
 # %% [markdown]
 # Up runs into the edge, right moves on, down runs into the wall below. Nothing was earned, nothing
 # has ended.
-#
+
+# %% [markdown]
 # ## The Q-table and its update
 #
 # $Q(s,a)$ is what the agent believes the return to be if it takes action $a$ in state $s$ and acts
@@ -326,7 +327,8 @@ for action in (0, 1, 2):
 # $$Q(s,a) \leftarrow Q(s,a) + \alpha\,(y - Q(s,a)), \qquad
 # y = r + \gamma \max_{a'} Q(s',a').$$
 #
-# The target is again "what comes now + the best that can follow".
+# The target is again "what comes now + the best that can follow". As its second part is the agent's
+# own estimate, this is called **bootstrapping**: the table pulls itself up by its own entries.
 
 # %% [markdown]
 # **By hand.** Say $Q(s,a)=0.2$, reward $0$, the best entry of the next field is $1.0$, γ = 0.95,

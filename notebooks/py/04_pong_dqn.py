@@ -28,7 +28,7 @@
 # 3. train a DQN on pixels, stop it, and go on later;
 # 4. find out why a network that "does not learn" does not learn.
 #
-# **What changes from notebook 03:** the Brain gets a convolutional network. The loss, the
+# **What changes from notebook 03:** the Brain gets a convolutional network. The target, the
 # target network and ε-greedy stay. Eight games run side by side, and the replay memory stores
 # frames instead of observations.
 
@@ -466,8 +466,9 @@ print(f"{sum(p.numel() for p in small_net.parameters()):,} weights in the CPU co
 # %% [markdown]
 # ## The loss
 #
-# Nothing is new here against notebook 03, except that the discount comes from the memory. The
-# network is to agree with the **target**
+# Two things differ from notebook 03. The discount comes from the memory, and the error is squared
+# instead of Huber's: with rewards of ±1 there are no large errors to tame. The network is to agree
+# with the **target**
 #
 # $$y = r + d \cdot \max_{a'} Q_{\text{target}}(s', a'),
 # \qquad L = \tfrac{1}{2}\,\bigl(Q(s, a) - y\bigr)^2$$
@@ -724,7 +725,7 @@ axes.legend()
 show(figure, "04_optimizers")
 
 # %% [markdown]
-# A rate of 1e-4 is right for millions of updates. This training has fifty thousand, so it takes
+# A rate of 1e-4 is meant for millions of updates. This training has fifty thousand, so it takes
 # Adam at 1e-3, and lets the rate fall to 1e-4 on the way: large steps first, small ones later.
 
 # %% [markdown]
@@ -1058,7 +1059,7 @@ check_learned(
 # | | Here | Nature DQN (2015) | Why |
 # |---|---|---|---|
 # | input | average picture subtracted, / 64 | / 255 | the figure above |
-# | start weights | orthogonal, small last layer | PyTorch's/Torch's default | fewer updates lost |
+# | start weights | orthogonal, small last layer | Torch's default | fewer updates lost |
 # | returns | 3 rewards summed | 1 | points are rare; see notebook 06 |
 # | optimizer | Adam, 1e-3 → 1e-4 | RMSprop, 2.5e-4 | fifty thousand updates, not millions |
 # | loss | ½ error², gradient norm ≤ 10 | error clipped to ±1 | rewards are small anyway |

@@ -21,13 +21,26 @@ def _defined(node):
 
 
 def load_definitions(twin, names, extra_namespace=None):
-    """Execute a twin's imports and the definitions asked for, nothing else.
+    """Execute the imports of a twin's file and the definitions asked for: see ``define``.
 
     Args:
         twin: path of the py:percent twin, or its stem ("01_q_table").
         names: functions, classes and assigned names to define, in the order of the twin.
+        extra_namespace: names that are there beforehand.
+    """
+    path = Path(twin) if str(twin).endswith(".py") else TWINS / f"{twin}.py"
+    return define(path.read_text(encoding="utf-8"), names, extra_namespace, str(path))
+
+
+def define(source, names, extra_namespace=None, filename="twin"):
+    """Execute a twin's imports and the definitions asked for, nothing else.
+
+    Args:
+        source: text of the py:percent twin.
+        names: functions, classes and assigned names to define, in the order of the twin.
         extra_namespace: names that are there beforehand, such as stand-ins; the twin's
             imports and definitions of the same name replace them.
+        filename: what tracebacks call the source.
 
     Returns:
         The namespace, a dictionary.
@@ -35,20 +48,19 @@ def load_definitions(twin, names, extra_namespace=None):
     Raises:
         ValueError: if the twin does not define one of the names.
     """
-    path = Path(twin) if str(twin).endswith(".py") else TWINS / f"{twin}.py"
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
     wanted, body, found = set(names), [], set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in ast.parse(source).body:
         here = _defined(node) & wanted
         if isinstance(node, (ast.Import, ast.ImportFrom)) or here:
             body.append(node)
             found |= here
     if wanted - found:
-        raise ValueError(f"expected {path.name} to define {sorted(wanted - found)}, it does not")
+        raise ValueError(f"expected {filename} to define {sorted(wanted - found)}, it does not")
     # dataclasses look their module up, so the namespace needs a name that exists
     namespace = {"__name__": __name__, **(extra_namespace or {})}
-    exec(compile(ast.Module(body, []), str(path), "exec"), namespace)
+    exec(compile(ast.Module(body, []), filename, "exec"), namespace)
     return namespace
 
 

@@ -172,6 +172,17 @@ def test_a_training_goes_on_where_it_was_stopped(training):
         torch.testing.assert_close(moments[0][0][name], moments[1][0][name])
 
 
+def test_one_seed_gives_one_training(training):
+    """Although games and learning run at the same time."""
+    nb, config = training
+    runs = [nb["Environment"](config, torch.device("cpu")) for _ in range(2)]
+    for run in runs:
+        run.run()
+    first, second = (run.agent.brain.q_net.state_dict() for run in runs)
+    assert runs[0].scores == runs[1].scores
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
 def test_an_interrupted_training_fills_its_memory_and_goes_on(training):
     nb, config = training
     evaluate, evaluations = nb["evaluate"], []
