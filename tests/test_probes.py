@@ -12,8 +12,7 @@ import torch
 from gymnasium.wrappers import TimeLimit
 
 from helpers.replay import Transition
-
-from .notebooks.loader import TWINS, define
+from tools.definitions import TWINS, define
 
 TWIN = TWINS / "03_target_network.py"
 NAMES = {

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.replay import Transition
-
-from .loader import class_source, load_definitions
+from tools.definitions import class_source, load_definitions
 
 NAMES = [
     "Config",

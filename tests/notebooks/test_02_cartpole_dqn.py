@@ -10,8 +10,7 @@ import torch
 
 from helpers.replay import ReplayMemory, Transition
 from helpers.runtime import seed_everything
-
-from .loader import class_source, load_definitions
+from tools.definitions import class_source, load_definitions
 
 NAMES = [
     "Config",

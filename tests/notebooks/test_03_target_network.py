@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from helpers.replay import Transition
-
-from .loader import load_definitions
+from tools.definitions import load_definitions
 
 NAMES = [
     "Config",

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from helpers.evaluation import Evaluation
-
-from .loader import TWINS, load_definitions
+from tools.definitions import TWINS, load_definitions
 
 NAMES = ["Config", "conv_size", "QNetwork", "td_target", "Brain", "Agent", "line", "epsilon_at"]
 

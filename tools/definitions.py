@@ -4,7 +4,7 @@ import ast
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 TWINS = ROOT / "notebooks" / "py"
 
 
