@@ -3,9 +3,10 @@ PROFILE ?= quick
 PORT ?= 8888
 BIN := .venv/bin
 READY := .venv/.installed
+PEERS := .venv-bench/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab record sync lint clean
+.PHONY: help run test lab record sync bench lint clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -38,6 +39,14 @@ record: $(READY)  ## execute in full (NB=…) and keep outputs and curves
 
 sync: $(READY)  ## bring changed prose from notebooks/py into the notebooks
 	$(BIN)/python tools/notebooks.py sync
+
+$(PEERS): benchmarks/requirements.txt requirements.txt constraints.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt -c constraints.txt
+	@touch $(PEERS)
+
+bench: $(READY) $(PEERS)  ## measure against stable-baselines3 (QUICK=1: five minutes)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 lint: $(READY)  ## format and mend what ruff can
 	$(BIN)/ruff check --fix .

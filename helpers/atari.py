@@ -169,6 +169,40 @@ def make_pong(num_envs, *, clip_rewards=True, noop_max=30, size=(84, 84), num_th
     )
 
 
+def replay_actions(envs, seed, actions):
+    """Play games again that were played before, from their first reset on.
+
+    The emulator has no randomness of its own and the waits of ``noop_max`` come from the seed,
+    so the same actions give the same games. Whoever keeps the actions (one byte each) need
+    not keep the pictures.
+
+    Args:
+        envs: what ``make_pong`` made for the first time; it is reset.
+        seed: of that first reset.
+        actions: (T, N) whole numbers, row t what the N games were told at step t.
+
+    Yields:
+        (obs, actions, reward, terminated, truncated, next_obs) of each step, in order.
+
+    Raises:
+        ValueError: if ``actions`` has another shape or dtype, or the games do not know one.
+    """
+    actions, known = np.asarray(actions), int(envs.single_action_space.n)
+    if actions.ndim != 2 or actions.shape[1] != envs.num_envs:
+        raise ValueError(f"expected actions of shape (T, {envs.num_envs}), got {actions.shape}")
+    if not np.issubdtype(actions.dtype, np.integer):
+        raise ValueError(f"expected actions of a whole-number dtype, got {actions.dtype}")
+    if actions.size and not 0 <= actions.min() <= actions.max() < known:
+        raise ValueError(
+            f"expected actions in 0..{known - 1}, got {actions.min()}..{actions.max()}"
+        )
+    obs, _ = envs.reset(seed=seed)
+    for row in actions.astype(np.int64):
+        next_obs, reward, terminated, truncated, _ = envs.step(row)
+        yield obs, row, reward, terminated, truncated, next_obs
+        obs = next_obs
+
+
 def make_pong_to_watch():
     """Make one Pong with the same observations that also renders in colour.
 

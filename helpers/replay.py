@@ -144,7 +144,7 @@ class FrameReplayMemory:
         """
         obs, action, reward = np.asarray(obs), np.asarray(action), np.asarray(reward)
         terminated, truncated = np.asarray(terminated, bool), np.asarray(truncated, bool)
-        _check_shape("obs", obs, (self.num_envs, self.stack, *self._frame.shape[2:]))
+        _check_shape("obs", obs, (self.num_envs, self.stack, *self._frame.shape[-2:]))
         if obs.dtype != np.uint8:
             raise ValueError(f"expected obs of dtype uint8, got {obs.dtype}")
         columns = dict(action=action, reward=reward, terminated=terminated, truncated=truncated)
@@ -154,11 +154,10 @@ class FrameReplayMemory:
             raise ValueError(f"expected finite rewards, got {reward}: look at the environment")
         if (action.astype(np.uint8) != action).any():
             raise ValueError(f"expected actions to be whole numbers in 0..255, got {action}")
-
         is_reset = self._was_terminated | self._was_truncated
         env = np.flatnonzero(~self._was_terminated)  # a terminal's last frame is never needed
         slot = self._head[env]
-        self._frame[env, slot] = obs[env, -1]
+        self._store(env, slot, obs[env, -1])
         self._action[env, slot] = action[env]
         self._reward[env, slot] = reward[env]
         self._terminated[env, slot] = terminated[env]
@@ -182,26 +181,31 @@ class FrameReplayMemory:
         Raises:
             ValueError: if fewer transitions than that are stored, or none is complete.
         """
-        _check_batch(batch_size, len(self))
-        env, offset = self._draw(batch_size)
-        for _ in range(20):  # redraw the few rows that are not complete
-            bad = np.flatnonzero(~self._is_complete(env, offset))
-            if not len(bad):
-                return self._gather(env, offset)
-            env[bad], offset[bad] = self._draw(len(bad))
-        envs, offsets = np.nonzero(np.arange(self._slots) < self._count[:, None])
-        good = np.flatnonzero(self._is_complete(envs, offsets))
-        if not len(good):
-            raise ValueError(f"no transition has its {self.n_step} next steps yet: push more")
-        good = self.rng.choice(good, batch_size)
-        return self._gather(envs[good], offsets[good])
+        return self._gather(*self._draw(batch_size))
 
     def __len__(self):
         """Number of stored transitions."""
         return int(self._count.sum()) - self._last_frames
 
-    def _draw(self, size):
-        """Environment and offset (0: its oldest slot) of random slots, (size,) each."""
+    def _store(self, env, slot, frames):
+        self._frame[env, slot] = frames
+
+    def _draw(self, batch_size):
+        """Environment and offset (0: its oldest slot) of complete transitions, (B,) each."""
+        _check_batch(batch_size, len(self))
+        env, offset = self._draw_any(batch_size)
+        for _ in range(20):  # redraw the few rows that are not complete
+            bad = np.flatnonzero(~self._is_complete(env, offset))
+            if not len(bad):
+                return env, offset
+            env[bad], offset[bad] = self._draw_any(len(bad))
+        envs, offsets = np.nonzero(np.arange(self._slots) < self._count[:, None])
+        if not len(good := np.flatnonzero(self._is_complete(envs, offsets))):
+            raise ValueError(f"no transition has its {self.n_step} next steps yet: push more")
+        good = self.rng.choice(good, batch_size)
+        return envs[good], offsets[good]
+
+    def _draw_any(self, size):
         ends = np.cumsum(self._count)
         pick = self.rng.integers(ends[-1], size=size)
         env = np.searchsorted(ends, pick, side="right")

@@ -5,6 +5,7 @@ import inspect
 import json
 import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -73,6 +74,21 @@ def pick_device():
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def commit():
+    """Return the short Git commit of this code, "+" if changed since, or "unknown"."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
 def versions():
     """Print one line per library, and what this machine offers a training."""
     rows = [("Python", platform.python_version())]
@@ -98,6 +114,39 @@ def show_source(*objects):
     from IPython.display import Markdown, display
 
     display(Markdown(f"```python\n{source}\n```"))
+
+
+def check_values(loss, q, bound, agent_steps):
+    """Stop a training whose numbers are no longer possible, and say what usually causes it.
+
+    With rewards of at most r in size no return is larger than r + γr + γ²r + … = r / (1 - γ),
+    so Q-values beyond that are wrong whatever the game is. Sums of n rewards do not change it.
+
+    Args:
+        loss: of the last update, scalar tensor or number.
+        q: Q-values of any shape from the weights as they are now, tensor or array.
+        bound: r / (1 - γ), above 0: 50 for rewards of -1…1 and γ = 0.98.
+        agent_steps: how far the training is; part of the message.
+
+    Raises:
+        FloatingPointError: if the loss or a Q-value is not finite, or a |Q| exceeds the bound.
+    """
+    if not 0 < bound < float("inf"):
+        raise ValueError(f"expected bound = largest reward / (1 - γ), above 0, got {bound}")
+    loss, largest = float(loss), float(torch.as_tensor(q).abs().max())  # NaN if one is NaN
+    if np.isfinite(loss) and largest <= bound:
+        return
+    raise FloatingPointError(
+        f"the training diverges at agent step {agent_steps:,}: loss {loss:.4g}, largest |Q| "
+        f"{largest:.4g}; expected a finite loss and |Q| <= {bound:g} (largest reward / (1 - γ)).\n"
+        "Usual causes, the likeliest first, and what to change:\n"
+        "- the learning rate is too high: divide it by 3 to 10;\n"
+        "- the target network follows too closely, or is the network itself: copy it more rarely;\n"
+        "- ends of games are bootstrapped through: the discount after an end must be 0;\n"
+        "- rewards are not clipped or scaled as the bound assumes;\n"
+        "- NaN in what the network gets: look at one batch.\n"
+        "Nothing was saved: the last checkpoint is as it was."
+    )
 
 
 def check_learned(name, value, *, at_least=None, at_most=None):

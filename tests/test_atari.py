@@ -21,6 +21,7 @@ from helpers.atari import (
     StackFrames,
     make_pong,
     make_pong_to_watch,
+    replay_actions,
 )
 
 # --- pixel for pixel --------------------------------------------------------------------------
@@ -288,6 +289,59 @@ def test_make_pong_hands_the_setting_on(monkeypatch, clip):
     assert (asked["game"], asked["num_envs"], asked["noop_max"]) == ("pong", 2, 7)
     assert asked["reward_clipping"] is clip
     assert asked["repeat_action_probability"] == 0.0
+
+
+LIMIT = dict(max_num_frames_per_episode=330)  # 82 agent steps, the waits at the start included
+
+
+@pytest.fixture
+def truncating():
+    """Games that a limit ends now and then, with waits at their starts."""
+    envs = AtariVectorEnv(
+        "pong", num_envs=2, noop_max=30, use_fire_reset=True, repeat_action_probability=0.0, **LIMIT
+    )
+    yield envs
+    envs.close()
+
+
+def test_actions_played_again_give_the_same_games(truncating):
+    """Over the ends of games and the random waits after them, whatever was played before."""
+    envs, rng, played = truncating, np.random.default_rng(0), []
+    obs, _ = envs.reset(seed=5)
+    for _ in range(250):
+        action = rng.integers(0, 6, 2)
+        next_obs, reward, terminated, truncated, _ = envs.step(action)
+        played.append((obs.copy(), action, reward, terminated, truncated, next_obs.copy()))
+        obs = next_obs
+    assert sum(step[4].any() for step in played) >= 2 and any(step[2].any() for step in played)
+    actions = np.array([step[1] for step in played], np.uint8)
+    for before, again in zip(played, replay_actions(envs, 5, actions), strict=True):
+        for a, b in zip(before, again, strict=True):
+            np.testing.assert_array_equal(a, b)
+    *_, last = replay_actions(envs, 6, actions)
+    assert not np.array_equal(last[-1], played[-1][-1])  # the seed matters
+    actions[100] = (actions[100] + 2) % 6
+    *_, last = replay_actions(envs, 5, actions)
+    assert not np.array_equal(last[-1], played[-1][-1])  # and every action
+
+
+def test_no_actions_are_no_steps(truncating):
+    assert list(replay_actions(truncating, 0, np.zeros((0, 2), np.uint8))) == []
+
+
+@pytest.mark.parametrize(
+    "actions, message",
+    [
+        (np.zeros((5, 3), np.uint8), r"shape \(T, 2\), got \(5, 3\)"),
+        (np.zeros(10, np.uint8), r"shape \(T, 2\), got \(10,\)"),
+        (np.zeros((5, 2), np.float32), "whole-number dtype, got float32"),
+        (np.full((5, 2), 6), r"actions in 0\.\.5, got 6\.\.6"),
+        (np.full((5, 2), -1), r"actions in 0\.\.5, got -1\.\.-1"),
+    ],
+)
+def test_actions_that_were_never_played_are_refused(truncating, actions, message):
+    with pytest.raises(ValueError, match=message):
+        next(replay_actions(truncating, 0, actions))
 
 
 def test_make_pong_to_watch_shows_colours_and_the_same_observations():

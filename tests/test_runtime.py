@@ -10,6 +10,7 @@ import torch
 from helpers import runtime
 from helpers.runtime import (
     check_learned,
+    check_values,
     pick_device,
     profile,
     results_path,
@@ -69,6 +70,60 @@ def test_verdicts_are_filed(build, monkeypatch, capsys):
     for limits in ({}, {"at_least": 1, "at_most": 2}):
         with pytest.raises(ValueError, match="exactly one"):
             check_learned("x", 1, **limits)
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, np.array])
+def test_values_that_can_be_are_left_alone(kind):
+    check_values(torch.tensor(0.3), kind([[-50.0, 0.0], [1.0, 50.0]]), bound=50.0, agent_steps=1)
+    check_values(0.0, kind(0.5), bound=1.0, agent_steps=1)
+
+
+@pytest.mark.parametrize(
+    "loss, q, seen",
+    [
+        (float("nan"), 1.0, "loss nan, largest |Q| 1;"),
+        (float("inf"), 1.0, "loss inf, largest |Q| 1;"),
+        (0.5, float("nan"), "loss 0.5, largest |Q| nan;"),
+        (0.5, -float("inf"), "loss 0.5, largest |Q| inf;"),
+        (0.5, 50.1, "loss 0.5, largest |Q| 50.1;"),
+        (0.5, -1e9, "loss 0.5, largest |Q| 1e+09;"),
+    ],
+)
+def test_values_that_cannot_be_are_reported(loss, q, seen):
+    with pytest.raises(FloatingPointError) as error:
+        check_values(torch.tensor(loss), torch.tensor([[0.0, q], [0.2, -0.5]]), 50.0, 12_000)
+    message = str(error.value)
+    assert seen in message and "at agent step 12,000" in message and "|Q| <= 50 " in message
+    for cause in ("learning rate", "target network", "ends of games", "rewards", "NaN in what"):
+        assert cause in message
+    assert "the last checkpoint is as it was" in message
+
+
+@pytest.mark.parametrize("bound", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_bound_that_bounds_nothing_is_refused(bound):
+    with pytest.raises(ValueError, match="expected bound = largest reward"):
+        check_values(0.0, torch.zeros(2), bound, 0)
+
+
+@pytest.mark.parametrize("lr, diverges", [(0.1, False), (3.0, True)])
+def test_a_learning_rate_too_high_is_reported_within_few_updates(lr, diverges):
+    """One state with reward 1 that leads to itself: its value is the bound, 1 / (1 - γ) = 10."""
+    gamma, q = 0.9, torch.zeros(1, requires_grad=True)
+
+    def train():
+        for update in range(200):
+            loss = 0.5 * (q - (1 + gamma * q.detach())) ** 2
+            (gradient,) = torch.autograd.grad(loss, q)
+            with torch.no_grad():
+                q.sub_(lr * 10 * gradient)
+            check_values(loss, q.detach(), 1 / (1 - gamma) + 1e-3, update)
+
+    if diverges:
+        with pytest.raises(FloatingPointError, match=r"the training diverges at agent step \d:"):
+            train()
+    else:
+        train()
+        assert q.item() == pytest.approx(10, abs=1e-2)
 
 
 def test_versions_and_source_are_printed(capsys):

@@ -68,6 +68,7 @@ from helpers.atari import (
     StackFrames,
     make_pong,
     make_pong_to_watch,
+    replay_actions,
 )
 from helpers.checkpoint import load_checkpoint, load_weights, read_card, save_checkpoint
 from helpers.evaluation import evaluate
@@ -76,6 +77,7 @@ from helpers.replay import FrameReplayMemory
 from helpers.runtime import (
     build_dir,
     check_learned,
+    check_values,
     pick_device,
     profile,
     results_path,
@@ -739,7 +741,7 @@ show(figure, "04_optimizers")
 # - Every 20,000 agent steps ten greedy games are played in separate environments. The best
 #   weights are kept.
 # - After each evaluation everything is saved. Run the cell again after an interruption, and it
-#   goes on.
+#   goes on as if nothing had happened.
 
 
 # %%
@@ -750,13 +752,26 @@ class Environment:
         self.config = config
         self.rng = seed_everything(config.seed)
         self.envs = make_pong(config.num_envs)
+        self.obs, _ = self.envs.reset(seed=config.seed)
         self.agent = Agent(config, 6, device, self.rng)
         self.file = build_dir("runs") / f"04_pong_dqn_{profile()}_seed{config.seed}.safetensors"
         self.agent_steps, self.seconds = 0, 0.0
+        self.actions = []  # (N,) of each step: with the seed they say all about the games
+        self.score = np.zeros(config.num_envs)  # of the running games
         self.scores, self.score_steps = [], []  # of each finished game, and when it ended
         self.evaluations = []  # [agent steps, minutes, mean, std] each
         self.best, self.best_weights = -22.0, self.agent.brain.q_net.state_dict()
-        self.epsilons = []
+
+    def record(self, obs, actions, reward, terminated, truncated, next_obs):
+        """Enter one step of all games into the memory and the books."""
+        self.agent.memorize(obs, actions, reward, terminated, truncated)
+        self.actions.append(actions)
+        self.obs, self.score = next_obs, self.score + reward
+        for i in np.flatnonzero(terminated | truncated):
+            self.scores.append(float(self.score[i]))
+            self.score_steps.append(self.agent_steps)
+            self.score[i] = 0.0
+        self.agent_steps += self.config.num_envs
 
     def evaluate(self):
         """Play greedy games; keep the weights if they are the best so far."""
@@ -772,68 +787,116 @@ class Environment:
 
 
 # %% [markdown]
-# Two more methods keep the work safe. A checkpoint holds the networks, the optimizer's moments
-# and all counts, and is written in one piece: an interruption while saving leaves the old one.
-# The memory is not in it (0.7 GB). After a restart it is filled anew, by playing with the saved
-# network, before learning goes on.
+# ## Stop, and go on later
+#
+# A checkpoint is written in one piece: an interruption while saving leaves the old one. It holds
+# the networks, the optimizer's moments and all counts, but neither the memory (0.7 GB) nor the
+# state of the emulators. It need not. The emulator has no randomness of its own, and how long
+# each game waits at its start follows from the seed. So the **actions** tell the games
+# completely: one byte an agent step, 0.2 MB for the whole training.
+#
+# The state of the random generator is kept too. The newest observation is there as a proof: the
+# games played again must end in it.
 
 
 # %%
-def save(self):
-    """Everything needed to go on, except the memory, which is filled anew."""
+def state(self):
+    """The actions, and all that playing them again does not bring back."""
     brain = self.agent.brain
-    state = {
+    actions = np.array(self.actions, np.uint8).reshape(-1, self.config.num_envs)
+    return {
         "config": asdict(self.config),
+        "actions": torch.from_numpy(actions),
+        "obs": torch.from_numpy(self.obs),
+        "rng": self.rng.bit_generator.state,
         "q_net": brain.q_net.state_dict(),
         "target_net": brain.target_net.state_dict(),
         "optimizer": brain.optimizer.state_dict(),
         "best_weights": self.best_weights,
-        "counts": [self.agent_steps, brain.updates, brain.copies],
-        "books": [self.seconds, self.best, self.scores, self.score_steps, self.evaluations],
+        "counts": [brain.updates, brain.copies],
+        "books": [self.seconds, self.best, self.evaluations],
     }
-    save_checkpoint(self.file, state)
 
 
+def save(self):
+    """Put the state into the file of this training."""
+    save_checkpoint(self.file, self.state())
+
+
+Environment.state, Environment.save = state, save
+
+# %% [markdown]
+# To go on, the games are played again from their first reset, with the same actions. Nothing is
+# learned meanwhile, so this takes a small part of the time the training took. Frames, rewards,
+# ends and running scores come back exactly, and the same calls as before fill the memory. At last
+# the random generator is put where it stood.
+#
+# From there on the training is **the same to the last bit** as one without the interruption, on
+# the same machine with the same number of threads. (Some sums on a GPU have no fixed order. There
+# the two agree at first and part later.)
+#
+# One trap: a file holds tensors in plain order, while these networks keep theirs `channels_last`.
+# The optimizer wants its moments in the order of the weights, and does not check.
+
+
+# %%
 def resume(self):
     """Go on from the file if there is one of the same settings; say so."""
     if QUICK or not self.file.exists():
         return
-    state = load_checkpoint(self.file, self.agent.brain.device)
+    brain, state = self.agent.brain, load_checkpoint(self.file, self.agent.brain.device)
+    if state.keys() != self.state().keys():
+        print(f"{self.file.name} was saved by another version of this notebook: starting anew")
+        return
     if state["config"] != {**asdict(self.config), "channels": list(self.config.channels)}:
         print(f"{self.file.name} has other settings: starting anew")
         return
-    brain = self.agent.brain
     load_weights(brain.q_net, state["q_net"], "q_net")
     load_weights(brain.target_net, state["target_net"], "target_net")
     brain.optimizer.load_state_dict(state["optimizer"])
+    for weights, moments in brain.optimizer.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):  # empty_like: in the order of the weights
+            moments[name] = torch.empty_like(weights).copy_(moments[name])
     self.best_weights = state["best_weights"]
-    self.agent_steps, brain.updates, brain.copies = state["counts"]
-    self.seconds, self.best, self.scores, self.score_steps, self.evaluations = state["books"]
+    brain.updates, brain.copies = state["counts"]
+    self.seconds, self.best, self.evaluations = state["books"]
+    print(f"playing the first {state['actions'].numel():,} agent steps again", flush=True)
+    for step in replay_actions(self.envs, self.config.seed, state["actions"].cpu().numpy()):
+        self.record(*step)
+    if not np.array_equal(self.obs, state["obs"].cpu().numpy()):
+        raise RuntimeError(
+            f"the games did not come out as before: was {self.file.name} made with another "
+            "version of ale-py? Install that one, or delete the file to start anew"
+        )
+    self.rng.bit_generator.state = state["rng"]
     print(f"going on at {self.agent_steps:,} agent steps")
 
 
-Environment.save, Environment.resume = save, resume
+Environment.resume = resume
 
 # %% [markdown]
-# And the loop itself.
+# And the loop itself. `check_values` looks at the numbers now and then, and always before
+# something is saved. Rewards lie in −1…1, so no return can be larger than
+# $1 + \gamma + \gamma^2 + \dots = 1/(1-\gamma) = 50$. A Q-value beyond that, or one that is
+# no number at all, means that the training has **diverged**. It would not find back, so it ends
+# with an error that names the usual causes.
 
 
 # %%
 def run(self):
     """Train until the budget is used or the goal is reached."""
     c, agent, brain, memory = self.config, self.agent, self.agent.brain, self.agent.memory
+    bound = 1 / (1 - c.gamma)  # of |Q|, as rewards lie in -1…1
     started, before = time.monotonic(), self.seconds
     curve = LiveCurve(
         "04_training", window=20, title="Pong while it learns", ylabel="score of a game"
     )
-    obs, _ = self.envs.reset(seed=c.seed + self.agent_steps)
-    score = np.zeros(c.num_envs)
     first_time = brain.updates == 0
     while self.agent_steps < c.agent_steps and self.best < c.stop_at:
         epsilon = epsilon_at(self.agent_steps, c)
-        actions = agent.get_actions(obs, epsilon)
+        actions = agent.get_actions(self.obs, epsilon)
         self.envs.send(actions)  # the games go on while we learn
-        learning = len(memory) >= c.learn_start  # not yet, or not again after a restart
+        learning = len(memory) >= c.learn_start
         if learning:
             if first_time:
                 brain.calibrate(memory.sample(min(2_000, len(memory))).obs)
@@ -842,24 +905,19 @@ def run(self):
             for _ in range(c.num_envs // c.train_every):
                 loss, q = agent.learn(lr)
         next_obs, reward, terminated, truncated, _ = self.envs.recv()
-        agent.memorize(obs, actions, reward, terminated, truncated)
-        obs, score = next_obs, score + reward
-        for i in np.flatnonzero(terminated | truncated):
-            self.scores.append(float(score[i]))
-            self.score_steps.append(self.agent_steps)
-            score[i] = 0.0
+        self.record(self.obs, actions, reward, terminated, truncated, next_obs)
 
-        self.agent_steps += c.num_envs
         self.seconds = before + time.monotonic() - started
         if self.agent_steps % c.target_every == 0:
             brain.copy_to_target()
-        if self.agent_steps % c.evaluate_every == 0:
+        reports = self.agent_steps % 1_000 == 0
+        evaluates = self.agent_steps % c.evaluate_every == 0
+        if learning and (reports or evaluates):
+            check_values(loss, brain.q_values(self.obs), bound, self.agent_steps)
+        if evaluates:
             self.evaluate()
             self.save()
-        if self.agent_steps % 1_000 == 0 and learning:
-            self.epsilons.append(epsilon)
-            if not torch.isfinite(loss):
-                raise FloatingPointError("the loss is not finite: lower lr_start")
+        if learning and reports:
             curve.update(
                 self.scores,
                 f"{self.agent_steps:,} of {c.agent_steps:,} agent steps, "

@@ -1,0 +1,151 @@
+"""Runs all contestants in turns and writes results/bench_*.json: see benchmarks/README.md."""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.worker import NAMES, module
+from helpers.runtime import ROOT, pick_device
+
+PEERS = ROOT / ".venv-bench" / "bin" / "python"
+
+
+def is_peer(contestant):
+    """Whether a contestant runs in the environment of the peers."""
+    return "stable-baselines3" in contestant
+
+
+def hardware():
+    """What this machine is."""
+    import torch
+
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), cpu)
+    gpu = torch.cuda.get_device_name() if pick_device().type == "cuda" else "none"
+    return {"cpu": cpu, "cores": os.cpu_count(), "gpu": gpu}
+
+
+def plan(bench, options):
+    """The runs in their order, (contestant, round): every round lets all take part in turn."""
+    seeds = options.seeds or (1 if options.quick else bench.SEEDS)
+    rounds = min(options.rounds or (1 if options.quick else bench.ROUNDS), seeds)
+    if options.set:
+        return [(f"ours, {', '.join(options.set)}", turn) for turn in range(seeds)]
+    chosen = [c for c in bench.CONTESTANTS if not options.contestants or c in options.contestants]
+    turns = range(max(seeds, rounds))
+    is_ours = {c: c.endswith("ours") for c in chosen}
+    return [(c, turn) for turn in turns for c in chosen if turn < (seeds if is_ours[c] else rounds)]
+
+
+def write(path, data):
+    """Write JSON so that a stop at any moment leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    with new.open("w", encoding="utf-8") as file:
+        json.dump(data, file, indent=1)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
+
+
+def measure(name, contestant, turn, options):
+    """One run in a process of its own: (row, versions)."""
+    python = str(PEERS) if is_peer(contestant) else sys.executable
+    command = [python, "-m", "benchmarks.worker", name, contestant, str(turn)]
+    command += ["--minutes", str(options.minutes)] + ["--quick"] * options.quick
+    command += ["--set", *options.set] if options.set else []
+    log = ROOT / "build" / "bench" / f"{name}_{contestant}_{turn}.log".replace(" ", "_")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w+", encoding="utf-8") as errors:
+        environment = {**os.environ, "DQN_PROFILE": "full", "MPLBACKEND": "Agg"}
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+        errors.seek(0)
+        last = (errors.read().strip().splitlines() or ["no message"])[-1]
+    row = {"contestant": contestant, "round": turn}
+    if done.returncode:
+        return {**row, "error": f"exit {done.returncode}: {last}"}, None
+    answer = json.loads(done.stdout.splitlines()[-1])
+    return {**row, **answer["result"]}, answer["versions"]
+
+
+def start(path, name, options):
+    """The file's content to go on from: rows that stay, and where they come from."""
+    here = hardware()
+    keep = options.resume or options.set
+    data = json.loads(path.read_text(encoding="utf-8")) if keep and path.exists() else None
+    if data is None:
+        data = {"benchmark": name, "hardware": here, "versions": {}, "rows": []}
+    if data["hardware"] != here:
+        raise SystemExit(
+            f"expected {path} to come from this machine, {here}; it has {data['hardware']}"
+        )
+    return data
+
+
+def run(name, options, measure=measure):
+    """All runs of one benchmark; the file is written after each."""
+    bench, path = module(name), options.folder / f"bench_{name}.json"
+    data = start(path, name, options)
+    data["date"] = datetime.date.today().isoformat()
+    data["command"] = " ".join(["python -m benchmarks", *sys.argv[1:]])
+    data["threads"] = {c: bench.threads(c) for c in bench.CONTESTANTS}
+    if len(set(data["threads"].values())) == 1:
+        data["threads"] = bench.threads("ours")
+    runs = plan(bench, options)
+    done = {(r["contestant"], r["round"]) for r in data["rows"] if "error" not in r}
+    for contestant, turn in runs:
+        if options.resume and (contestant, turn) in done:
+            continue
+        print(f"{name}, round {turn}: {contestant} …", end=" ", flush=True)
+        row, versions = measure(name, contestant, turn, options)
+        same = [r for r in data["rows"] if (r["contestant"], r["round"]) == (contestant, turn)]
+        data["rows"] = [r for r in data["rows"] if r not in same] + [row]
+        if versions:
+            data["versions"]["peers" if is_peer(contestant) else "ours"] = versions
+        write(path, data)
+        short = {k: v for k, v in row.items() if k not in ("contestant", "round", "curve")}
+        print(json.dumps(short), flush=True)
+
+
+def main():
+    """Read the command line, measure, and write the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="five minutes, into build/")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
+    parser.add_argument("--contestants", nargs="+", help="only these")
+    parser.add_argument("--seeds", type=int, help="runs of ours")
+    parser.add_argument("--rounds", type=int, help="rounds in which the others take part")
+    parser.add_argument("--resume", action="store_true", help="repeat no finished run")
+    parser.add_argument("--minutes", type=float, default=20.0, help="of the peers' Pong trainings")
+    parser.add_argument("--set", nargs="+", default=[], help="Pong, ours: field=value; rows added")
+    parser.add_argument("--folder", type=Path, help="of the JSON files")
+    parser.add_argument("--table", action="store_true", help="write the table and stop")
+    options = parser.parse_args()
+    options.folder = options.folder or ROOT / ("build/bench" if options.quick else "results")
+    if options.set and list(options.only) != ["pong"]:
+        parser.error("expected --only pong with --set")
+    if not options.table:
+        wanted = {c for name in options.only for c, _ in plan(module(name), options)}
+        if any(map(is_peer, wanted)) and not PEERS.exists():
+            raise SystemExit(f"expected {PEERS}, it is not there: `make bench` makes it")
+        for name in options.only:
+            run(name, options)
+    if options.quick:
+        print(report.tables(options.folder))
+    else:
+        report.write_table(options.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""CartPole-v1: seconds of training until the greedy agent balances 475 steps of 500."""
+
+import time
+from dataclasses import replace
+
+from helpers.evaluation import evaluate
+
+SEEDS, ROUNDS = 20, 5  # runs of ours; rounds in which the others take part
+GOAL, BUDGET, EVERY, EPISODES = 475, 50_000, 2_500, 100  # mean return; agent steps; agent steps
+SELECTION_SEEDS, TEST_SEEDS = 1_000_000, 2_000_000  # no training uses these
+DEFINITIONS = [
+    "Config", "HARD", "SOFT", "OURS", "follow", "epsilon", "QNetwork", "make_batch", "td_target",
+    "make_optimizer", "descend", "Brain", "Agent", "Environment",
+]  # fmt: skip
+
+
+def threads(contestant):
+    """Torch threads of a run: these networks are so small that a second one only waits."""
+    return 1
+
+
+class Judge:
+    """Stops the clock now and then, plays greedy episodes, and says when a training is over.
+
+    Args:
+        greedy: function from observations (N, 4) to actions (N,).
+        seed: of the training; evaluations use other seeds.
+        budget: agent steps after which the training is over.
+        every: agent steps between two evaluations.
+        episodes: greedy episodes in one evaluation.
+    """
+
+    def __init__(self, greedy, seed, budget=BUDGET, every=EVERY, episodes=EPISODES):
+        import gymnasium as gym
+
+        self.greedy, self.seed, self.budget, self.every = greedy, seed, budget, every
+        self.envs = gym.make_vec("CartPole-v1", num_envs=episodes)
+        self.agent_steps, self.curve, self.solved = 0, [], False
+        self.evaluating, self.started = 0.0, time.perf_counter()
+
+    def over(self, agent_steps):
+        """Evaluate after so many agent steps; True once solved or out of budget."""
+        paused = time.perf_counter()
+        self.agent_steps = agent_steps
+        seed = SELECTION_SEEDS + 1_000 * self.seed + len(self.curve)
+        self.curve.append([agent_steps, evaluate(self.greedy, self.envs, seed).mean])
+        self.solved = self.curve[-1][1] >= GOAL
+        self.evaluating += time.perf_counter() - paused
+        return self.solved or agent_steps >= self.budget
+
+    def result(self):
+        """What a run reports; call it when the training has ended."""
+        seconds = time.perf_counter() - self.started - self.evaluating
+        test = evaluate(self.greedy, self.envs, TEST_SEEDS + 1_000 * self.seed)
+        return {
+            "solved": bool(self.solved), "seconds": seconds, "agent_steps": self.agent_steps,
+            "test_mean": test.mean, "test_std": test.std, "curve": self.curve,
+        }  # fmt: skip
+
+
+def notebook(recipe, seed, **limits):
+    """Train one recipe of notebook 03, with the notebook's own definitions."""
+    from helpers.runtime import seed_everything
+    from tools.definitions import load_definitions
+
+    nb = load_definitions("03_target_network", DEFINITIONS)
+    config = nb[recipe]
+    brain = nb["Brain"](config, seed_everything(seed))
+    judge = Judge(brain.greedy, seed, **limits)
+    config = replace(config, stop_at=float(GOAL), select_every=judge.every)
+    environment = nb["Environment"](nb["Agent"](brain), config, seed)
+    environment.run(select=lambda lengths: judge.over(brain.agent_steps))
+    return judge.result()
+
+
+def stable_baselines3(seed, **limits):
+    """Train stable-baselines3's DQN with RL Zoo's settings for CartPole-v1."""
+    from stable_baselines3 import DQN
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    model = DQN(
+        "MlpPolicy", "CartPole-v1", learning_rate=2.3e-3, batch_size=64, buffer_size=100_000,
+        learning_starts=1_000, gamma=0.99, train_freq=256, gradient_steps=128,
+        target_update_interval=10, exploration_fraction=0.16, exploration_final_eps=0.04,
+        policy_kwargs={"net_arch": [256, 256]}, seed=seed, device="cpu",
+    )  # fmt: skip
+    judge = Judge(lambda obs: model.predict(obs, deterministic=True)[0], seed, **limits)
+
+    class Stop(BaseCallback):
+        def _on_step(self):
+            return self.n_calls % judge.every != 0 or not judge.over(self.n_calls)
+
+    model.learn(BUDGET, callback=Stop())
+    return judge.result()
+
+
+def run(contestant, seed, options):
+    """One run of one contestant: a dictionary of figures."""
+    limits = {"budget": 5_000} if options.quick else {}
+    if contestant == "stable-baselines3":
+        return stable_baselines3(seed, **limits)
+    return notebook(contestant.upper(), seed, **limits)
+
+
+CONTESTANTS = ("ours", "stable-baselines3", "hard", "soft")

@@ -1,0 +1,90 @@
+"""Bytes of a transition and transitions drawn a second, from 10,000 to 1,000,000 of them."""
+
+import time
+from itertools import cycle, islice
+
+import numpy as np
+
+SEEDS, ROUNDS = 3, 3
+CONTESTANTS = ("ours", "stable-baselines3", "stable-baselines3, optimized")
+SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)  # transitions
+GAMES, BATCH = 8, 32
+
+
+def threads(contestant):
+    """Torch threads of a run."""
+    return 1
+
+
+def free_bytes():
+    """Memory that programs may still take, in bytes (of Linux)."""
+    with open("/proc/meminfo") as file:
+        rows = dict(line.split(":") for line in file)
+    return 1024 * int(rows["MemAvailable"].split()[0])
+
+
+def frames():
+    """Endless observations (8, 4, 84, 84) of random bytes, made once."""
+    rng = np.random.default_rng(0)
+    return cycle(list(rng.integers(0, 256, (16, GAMES, 4, 84, 84), np.uint8)))
+
+
+def ours(size):
+    """The frame memory, filled: (memory, draw)."""
+    import torch
+
+    from helpers.replay import FrameReplayMemory
+
+    memory = FrameReplayMemory(size, GAMES, np.random.default_rng(0))
+    action, reward, end = np.zeros(GAMES, np.uint8), np.zeros(GAMES), np.zeros(GAMES, bool)
+    for t, obs in enumerate(islice(frames(), size // GAMES)):
+        memory.push(obs, action, reward, end | (t % 1_000 == 999), end)
+    return memory, lambda: [torch.from_numpy(column) for column in memory.sample(BATCH)]
+
+
+def stable_baselines3(size, optimized):
+    """The replay buffer of stable-baselines3, filled: (buffer, draw)."""
+    from gymnasium.spaces import Box, Discrete
+    from stable_baselines3.common.buffers import ReplayBuffer
+
+    buffer = ReplayBuffer(
+        size, Box(0, 255, (4, 84, 84), np.uint8), Discrete(6), "cpu", GAMES,
+        optimize_memory_usage=optimized, handle_timeout_termination=not optimized,
+    )  # fmt: skip
+    action, reward, end = np.zeros((GAMES, 1)), np.zeros(GAMES), np.zeros(GAMES, bool)
+    infos = [{} for _ in range(GAMES)]
+    for t, obs in enumerate(islice(frames(), size // GAMES)):
+        buffer.add(obs, obs, action, reward, end | (t % 1_000 == 999), infos)
+    return buffer, lambda: buffer.sample(BATCH)
+
+
+def array_bytes(thing):
+    """Bytes of all numpy arrays that an object holds."""
+    return sum(a.nbytes for a in vars(thing).values() if isinstance(a, np.ndarray))
+
+
+def run(contestant, seed, options):
+    """One run of one contestant: bytes a transition and transitions/s for each size."""
+    share = 0.9 if contestant == "ours" else 0.5  # of the free memory
+    fill = ours if contestant == "ours" else None
+    result = {"bytes_per_transition": 0.0, "samples_per_s": {}, "too_large": {}}
+    for size in SIZES[:2] if options.quick else SIZES:
+        needed, free = size * result["bytes_per_transition"], free_bytes()
+        if needed > share * free:
+            reason = (
+                f"needs {needed / 1e9:.1f} GB, more than {share:.0%} of {free / 1e9:.1f} GB free"
+            )
+            result["too_large"][str(size)] = reason
+            continue
+        held, draw = fill(size) if fill else stable_baselines3(size, "optimized" in contestant)
+        if not result["bytes_per_transition"]:
+            result["bytes_per_transition"] = array_bytes(held) / size
+        batches = 100 if options.quick else 1_000
+        for _ in range(batches // 10):
+            draw()
+        started = time.perf_counter()
+        for _ in range(batches):
+            draw()
+        result["samples_per_s"][str(size)] = batches * BATCH / (time.perf_counter() - started)
+        del held, draw  # before the next size asks for room
+    return result

@@ -1,0 +1,186 @@
+"""Pong from pixels: minutes of training until the greedy agent wins by 18 points a game."""
+
+import tempfile
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+
+from helpers.atari import make_pong
+from helpers.evaluation import evaluate
+from helpers.runtime import pick_device
+
+SEEDS, ROUNDS = 5, 3  # runs of ours; rounds in which the others take part
+GOAL, EVERY, GAMES, TEST_SEED = 18.0, 10_000, 10, 20_000  # points; agent steps; games; seed
+CONTESTANTS = ("ours", "stable-baselines3", "stable-baselines3, our wrappers")
+DEFINITIONS = [
+    "Config", "QNetwork", "ChannelsLast", "td_target", "Brain", "to_patches", "Patches",
+    "LateCentring", "Agent", "line", "epsilon_at", "Environment", "state", "resume", "publish",
+    "run",
+]  # fmt: skip
+
+
+def threads(contestant):
+    """Torch threads of a run."""
+    return 2
+
+
+def play(greedy, seed, quick):
+    """Greedy games of one policy, counted in points: an Evaluation."""
+    envs = make_pong(2 if quick else GAMES, clip_rewards=False)
+    result = evaluate(greedy, envs, seed, max_agent_steps=200 if quick else 27_000)
+    envs.close()
+    return result
+
+
+def load_notebook(folder):
+    """Definitions of notebook 08, writing their files below ``folder``."""
+    from tools.definitions import load_definitions
+
+    def build_dir(*parts):
+        path = Path(folder).joinpath(*parts)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    nb = load_definitions("08_faster_training", DEFINITIONS)
+    nb["build_dir"] = build_dir  # runs side by side must not share a checkpoint
+    return nb
+
+
+def changed(config, settings):
+    """A Config with "field=value" settings put in, each of the field's own type."""
+    known = {field.name: type(getattr(config, field.name)) for field in fields(config)}
+    pairs = dict(setting.split("=", 1) for setting in settings)
+    for name in pairs:
+        if known.get(name) not in (int, float):
+            raise ValueError(f"expected --set to name a number of Config, got {name!r}")
+    return replace(config, **{name: known[name](value) for name, value in pairs.items()})
+
+
+def notebook(seed, settings=(), quick=False):
+    """Train as notebook 08 does."""
+    with tempfile.TemporaryDirectory() as folder:
+        nb = load_notebook(folder)
+        config = changed(replace(nb["Config"](), seed=seed), settings)
+        if quick:
+            config = replace(
+                config, agent_steps=1_600, learn_start=800, evaluate_every=1_600, games=2
+            )
+        environment = nb["Environment"](config, pick_device())
+        environment.run()
+    brain = environment.agent.brain
+    test = play(lambda obs: brain.q_values(obs).argmax(1), TEST_SEED, quick)
+    return {
+        "solved": bool(environment.solved), "seconds": environment.seconds,
+        "agent_steps": environment.agent_steps, "updates": brain.updates,
+        "test_mean": test.mean, "test_std": test.std, "curve": environment.evaluations,
+    }  # fmt: skip
+
+
+def as_vec_env(envs, seed):
+    """One game of ``make_pong`` in the shape stable-baselines3 wants.
+
+    Ours resets on the step after an end, theirs within the step that ends; so after an end
+    one more step is made here, and the last picture handed on as "terminal_observation".
+    """
+    from stable_baselines3.common.vec_env import VecEnv
+
+    class OneGame(VecEnv):
+        def reset(self):
+            return envs.reset(seed=seed)[0].copy()
+
+        def step_async(self, actions):
+            self.actions = actions
+
+        def step_wait(self):
+            obs, reward, terminated, truncated, _ = envs.step(self.actions)
+            done, info = terminated | truncated, {}
+            if done[0]:
+                cut = bool(truncated[0] and not terminated[0])
+                info = {"terminal_observation": obs[0].copy(), "TimeLimit.truncated": cut}
+                obs = envs.step(self.actions)[0]  # resets; the action is ignored
+            return obs.copy(), reward.astype("float32"), done, [info]
+
+        def close(self):
+            envs.close()
+
+        def get_attr(self, name, indices=None):
+            return [None]  # no render mode, nothing else is asked for
+
+        def set_attr(self, name, value, indices=None):
+            raise NotImplementedError("the game has no attributes to set")
+
+        def env_method(self, name, *args, indices=None, **kwargs):
+            raise NotImplementedError("the game has no methods to call")
+
+        def env_is_wrapped(self, wrapper_class, indices=None):
+            return [False]
+
+    if envs.num_envs != 1:
+        raise ValueError(f"expected one game, got {envs.num_envs}: the others would step too")
+    return OneGame(1, envs.single_observation_space, envs.single_action_space)
+
+
+def atari_games(num_envs, seed):
+    """stable-baselines3's own Pong: its wrappers, four frames stacked."""
+    from stable_baselines3.common.env_util import make_atari_env
+    from stable_baselines3.common.vec_env import VecFrameStack
+
+    return VecFrameStack(make_atari_env("PongNoFrameskip-v4", num_envs, seed=seed), n_stack=4)
+
+
+def stable_baselines3(games, seed, minutes, quick=False):
+    """Train stable-baselines3's DQN with RL Zoo's Atari settings for so many minutes."""
+    from stable_baselines3 import DQN
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    model = DQN(
+        "CnnPolicy", games, learning_rate=1e-4, batch_size=32, buffer_size=100_000,
+        learning_starts=200 if quick else 10_000, train_freq=4, gradient_steps=1,
+        target_update_interval=1_000, exploration_fraction=0.1, exploration_final_eps=0.01,
+        seed=seed, device=pick_device(),
+    )  # fmt: skip
+
+    def greedy(obs):
+        return model.predict(obs, deterministic=True)[0]
+
+    class Clock(BaseCallback):
+        evaluating, curve, solved = 0.0, [], False
+
+        def _on_training_start(self):
+            self.started = time.perf_counter()
+
+        def judge(self):
+            self.paused = time.perf_counter()
+            self.seconds = self.paused - self.started - self.evaluating
+            result = play(greedy, 10_000, quick)
+            point = [self.num_timesteps, self.seconds / 60, result.mean, result.std]
+            self.curve = [*self.curve, point]
+            self.solved = result.mean >= GOAL
+            self.evaluating += time.perf_counter() - self.paused
+            print(*point, flush=True)
+
+        def _on_step(self):
+            seconds = time.perf_counter() - self.started - self.evaluating
+            over = seconds >= 60 * minutes
+            if over or self.num_timesteps % EVERY == 0:
+                self.judge()
+            return not (over or self.solved)
+
+    clock = Clock()
+    model.learn(1_000_000, callback=clock)  # ε falls over the first tenth of these
+    games.close()
+    test = play(greedy, TEST_SEED, quick)
+    return {
+        "solved": bool(clock.solved), "seconds": clock.seconds,
+        "agent_steps": model.num_timesteps, "updates": model._n_updates,
+        "test_mean": test.mean, "test_std": test.std, "curve": clock.curve,
+    }  # fmt: skip
+
+
+def run(contestant, seed, options):
+    """One run of one contestant: a dictionary of figures."""
+    if contestant.startswith("ours"):
+        return notebook(seed, options.set, options.quick)
+    own = contestant == "stable-baselines3"
+    games = atari_games(1, seed) if own else as_vec_env(make_pong(1), seed)
+    return stable_baselines3(games, seed, 0.3 if options.quick else options.minutes, options.quick)

@@ -1,0 +1,122 @@
+"""Agent steps and updates a second, at equal network, batch and updates per agent step."""
+
+import tempfile
+import time
+from dataclasses import replace
+
+from benchmarks import cartpole, pong
+from helpers.runtime import pick_device, seed_everything
+
+SEEDS, ROUNDS = 5, 5
+CONTESTANTS = (
+    "CartPole: ours",
+    "CartPole: stable-baselines3",
+    "Pong: ours",
+    "Pong: stable-baselines3, 1 environment",
+    "Pong: stable-baselines3, 8 environments",
+)
+
+
+def threads(contestant):
+    """Torch threads of a run: those of the two races."""
+    return (cartpole if contestant.startswith("CartPole") else pong).threads(contestant)
+
+
+class Meter:
+    """Reads the clock at two numbers of agent steps, with the learner in the same phase."""
+
+    def __init__(self, start, stop):
+        self.start, self.stop, self.marks = start, stop, {}
+
+    def read(self, agent_steps, updates):
+        """Note the time if one of the two is reached; True while the run must go on."""
+        if agent_steps in (self.start, self.stop):
+            self.marks[agent_steps] = time.perf_counter(), updates
+        return agent_steps < self.stop
+
+    def result(self):
+        """Agent steps and updates per second between the two."""
+        (start, before), (stop, after) = self.marks[self.start], self.marks[self.stop]
+        seconds = stop - start
+        return {
+            "agent_steps_per_s": (self.stop - self.start) / seconds,
+            "updates_per_s": (after - before) / seconds,
+            "agent_steps": self.stop - self.start, "updates": after - before, "seconds": seconds,
+        }  # fmt: skip
+
+
+def cartpole_ours(meter, seed):
+    """The loop of notebook 03 with 2 × 256 units and 128 updates every 256 agent steps."""
+    from tools.definitions import load_definitions
+
+    nb = load_definitions("03_target_network", cartpole.DEFINITIONS)
+    config = nb["Config"](
+        agent_steps=meter.stop, hidden=(256, 256), batch=64, capacity=100_000, learn_start=1_000,
+        lr=2.3e-3, train_every=256, updates_per_train=128, epsilon_start=0.04, epsilon_end=0.04,
+        clip_norm=10.0, target_every=5, select_every=256,
+    )  # fmt: skip
+    brain = nb["Brain"](config, seed_everything(seed))
+    nb["Environment"](nb["Agent"](brain), config, seed).run(
+        select=lambda lengths: not meter.read(brain.agent_steps, brain.updates)
+    )
+
+
+def pong_ours(meter, seed):
+    """The loop of notebook 08 with the network of the paper and one-step returns."""
+    with tempfile.TemporaryDirectory() as folder:
+        nb = pong.load_notebook(folder)
+
+        class Metered(nb["Environment"]):
+            def record(self, *step):
+                meter.read(self.agent_steps, self.agent.brain.updates)  # before this step
+                super().record(*step)
+
+        config = replace(
+            nb["Config"](), seed=seed, channels=(32, 64, 64), hidden=512, batch=32, train_every=4,
+            n_step=1, capacity=10_000, learn_start=1_000, epsilon_end=0.01, epsilon_steps=1,
+            agent_steps=meter.stop + 8, evaluate_every=10**9,
+        )  # fmt: skip
+        Metered(config, pick_device()).run()
+
+
+def stable_baselines3(meter, policy, env, epsilon, device, **how):
+    """The loop of stable-baselines3's DQN, constant ε."""
+    from stable_baselines3 import DQN
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    model = DQN(
+        policy, env, learning_starts=1_000, exploration_initial_eps=epsilon,
+        exploration_final_eps=epsilon, device=device, **how,
+    )  # fmt: skip
+
+    class Read(BaseCallback):
+        def _on_step(self):
+            return meter.read(self.num_timesteps, model._n_updates)
+
+    model.learn(10**9, callback=Read())
+
+
+def run(contestant, seed, options):
+    """One run of one contestant: a dictionary of figures."""
+    if contestant.startswith("CartPole"):
+        meter = Meter(2_560, 5_120 if options.quick else 12_800)
+        if contestant == "CartPole: ours":
+            cartpole_ours(meter, seed)
+        else:
+            stable_baselines3(
+                meter, "MlpPolicy", "CartPole-v1", 0.04, "cpu", learning_rate=2.3e-3,
+                batch_size=64, buffer_size=100_000, train_freq=256, gradient_steps=128,
+                target_update_interval=10, policy_kwargs={"net_arch": [256, 256]}, seed=seed,
+            )  # fmt: skip
+    else:
+        meter = Meter(1_600, 1_920 if options.quick else 5_600)
+        if contestant == "Pong: ours":
+            pong_ours(meter, seed)
+        else:
+            num_envs = 8 if "8" in contestant.split(",")[1] else 1
+            stable_baselines3(
+                meter, "CnnPolicy", pong.atari_games(num_envs, seed), 0.01, pick_device(),
+                learning_rate=1e-4, batch_size=32, buffer_size=10_000, train_freq=4,
+                gradient_steps=num_envs, target_update_interval=1_000, seed=seed,
+            )  # fmt: skip
+    return meter.result()

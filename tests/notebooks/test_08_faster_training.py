@@ -1,0 +1,166 @@
+"""Notebook 08 must compute what notebook 04 computes, only sooner."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from helpers.checkpoint import load_checkpoint, read_card
+from helpers.evaluation import Evaluation
+from helpers.replay import FrameBatch
+from tools.definitions import load_definitions
+
+CPU = torch.device("cpu")
+NAMES = [
+    *("Config", "QNetwork", "ChannelsLast", "td_target", "Brain"),
+    *("to_patches", "Patches", "LateCentring", "Agent", "line", "epsilon_at", "Environment"),
+    *("state", "resume", "publish", "run"),
+]
+
+
+@pytest.fixture(scope="module")
+def nb():
+    return load_definitions("08_faster_training", NAMES)
+
+
+@pytest.fixture(scope="module")
+def nb04():
+    return load_definitions(
+        "04_pong_dqn", ["Config", "conv_size", "QNetwork", "td_target", "Brain"]
+    )
+
+
+def pictures(batch=6):
+    return np.random.default_rng(0).integers(0, 255, (batch, 4, 84, 84), dtype=np.uint8)
+
+
+def test_patches_are_pixels_in_another_order(nb):
+    obs = torch.from_numpy(pictures())
+    patches = nb["to_patches"](obs)
+    assert torch.equal(patches, F.pixel_unshuffle(obs, 4))
+    assert patches.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("kind", ["QNetwork", "ChannelsLast", "Patches", "LateCentring"])
+def test_every_network_computes_what_notebook_04s_does(nb, nb04, kind):
+    obs = torch.from_numpy(pictures())
+    reference = nb04["QNetwork"](6, (4, 8, 8), 16)
+    torch.nn.init.orthogonal_(reference.layers[-1].weight)
+    reference.mean_frame.copy_(obs.float().mean(dim=(0, 1)))
+    network = nb[kind](6, (4, 8, 8), 16)
+    network.load_state_dict(reference.state_dict())  # the weights have the same names and shapes
+    for net in (reference, network):
+        net(obs).square().mean().backward()
+    torch.testing.assert_close(network(obs), reference(obs), rtol=1e-4, atol=1e-4)
+    for ours, theirs in zip(network.parameters(), reference.parameters(), strict=True):
+        scale = theirs.grad.abs().max().item()
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-4 * scale)
+
+
+def test_an_update_is_the_one_of_notebook_04(nb, nb04):
+    rng = np.random.default_rng(1)
+    reward = rng.normal(size=6).astype(np.float32)
+    discount = np.float32([0.9, 0.9, 0, 0.9, 0, 0.9])
+    batch = FrameBatch(pictures(), rng.integers(0, 6, 6), reward, pictures()[::-1].copy(), discount)
+    sizes = dict(channels=(4, 8, 8), hidden=16)
+    old = nb04["Brain"](replace(nb04["Config"](), **sizes), 6, CPU)
+    new = nb["Brain"](replace(nb["Config"](), **sizes), 6, CPU, network=nb["LateCentring"])
+    new.q_net.load_state_dict(old.q_net.state_dict())
+    old.calibrate(batch.obs)
+    new.calibrate(torch.from_numpy(batch.obs))
+    before = [p.clone() for p in old.q_net.parameters()]
+    loss, q = old.learn(batch, 1e-3)
+    new_loss, new_q = new.learn(FrameBatch(*map(torch.from_numpy, batch)))
+    torch.testing.assert_close(torch.stack([new_loss, new_q]), torch.stack([loss, q]))
+    for was, theirs, ours in zip(
+        before, old.q_net.parameters(), new.q_net.parameters(), strict=True
+    ):
+        # Adam's first step is the rate times the gradient's sign: where that is about 0, rounding
+        same = torch.isclose(ours - was, theirs - was, rtol=0.02, atol=1e-5)
+        assert same.float().mean() > 0.99
+
+
+def test_learning_rate_is_filled_in_place(nb):
+    """A captured graph would not see another tensor."""
+    config = replace(nb["Config"](), channels=(4, 4, 4), hidden=16, num_envs=2, capacity=64)
+    agent = nb["Agent"](config, 6, CPU, np.random.default_rng(0))
+    rate = agent.brain.optimizer.param_groups[0]["lr"]
+    for _ in range(8):
+        obs = np.zeros((2, 4, 84, 84), np.uint8)
+        agent.memorize(obs, np.zeros(2, int), np.zeros(2), np.zeros(2, bool), np.zeros(2, bool))
+    agent.config = replace(config, batch=2)
+    agent.learn(0.0125)
+    assert agent.brain.optimizer.param_groups[0]["lr"] is rate and rate == 0.0125
+    assert agent.brain.updates == 1
+
+
+@pytest.fixture
+def training(nb, tmp_path):
+    """Two small games, writing below tmp_path; evaluations return a given list of means."""
+
+    def make(folder, means=(-21.0, -3.0, 5.0, 19.0)):
+        environment = nb["Environment"]
+        for name in ("state", "resume", "publish", "run"):
+            setattr(environment, name, nb[name])
+        (tmp_path / folder).mkdir(exist_ok=True)
+        nb["build_dir"] = lambda *parts: tmp_path / folder
+        left = iter(means)
+        nb["evaluate"] = lambda act, envs, seed: Evaluation(np.zeros(1), next(left), 0.0, 1)
+        config = replace(
+            nb["Config"](),
+            channels=(4, 4, 4),
+            hidden=16,
+            num_envs=2,
+            batch=4,
+            n_step=3,
+            capacity=4_000,
+            agent_steps=4_000,
+            learn_start=200,
+            train_every=2,
+            epsilon_steps=1_000,
+            target_every=500,
+            evaluate_every=1_000,
+        )
+        return environment(config, CPU)
+
+    return make
+
+
+def test_stages_are_published_and_the_goal_ends_the_training(training, tmp_path):
+    training("whole").run()
+    found = {}
+    for stage in ("start", "middle", "end"):
+        card = read_card(tmp_path / "whole" / f"08_pong_{stage}.safetensors")
+        found[stage] = card["agent_steps"], card["greedy_mean"]
+    assert found == {"start": (1_000, -21.0), "middle": (2_000, -3.0), "end": (4_000, 19.0)}
+
+
+def test_a_stage_goes_on_to_the_same_end(training, tmp_path):
+    """Weights, moments, memory and books: to the last bit."""
+    whole = training("whole")
+    whole.run()
+    again = training("again", means=(5.0, 19.0))
+    again.resume(tmp_path / "whole" / "08_pong_middle.safetensors")
+    assert again.agent_steps == 2_000 and len(again.agent.memory) > 1_900
+    again.run()
+    assert again.scores == whole.scores
+    assert [row[::2] for row in again.evaluations] == [row[::2] for row in whole.evaluations]
+    ends = [
+        load_checkpoint(tmp_path / name / "08_pong_end.safetensors") for name in ("whole", "again")
+    ]
+    for key in ends[0]["q_net"]:
+        assert torch.equal(ends[0]["q_net"][key], ends[1]["q_net"][key]), key
+    for moments in zip(*(end["optimizer"]["state"].values() for end in ends), strict=True):
+        assert torch.equal(moments[0]["exp_avg_sq"], moments[1]["exp_avg_sq"])
+    assert torch.equal(ends[0]["actions"], ends[1]["actions"])
+    assert ends[0]["rng"] == ends[1]["rng"]
+
+
+def test_other_settings_start_anew(training, tmp_path, capsys):
+    training("whole", means=(19.0,)).run()
+    other = training("other")
+    other.config = replace(other.config, gamma=0.5)
+    other.resume(tmp_path / "whole" / "08_pong_end.safetensors")
+    assert "other settings" in capsys.readouterr().out and other.agent_steps == 0

@@ -1,0 +1,189 @@
+"""The benchmarks' sums and books on rows made by hand, and our contestants for a moment."""
+
+import json
+from argparse import Namespace
+
+import pytest
+
+from benchmarks import __main__ as bench
+from benchmarks import cartpole, pong, report
+
+
+def race_row(contestant, turn, seconds, solved=True):
+    figures = {"seconds": seconds, "agent_steps": 2_500, "test_mean": 490.0}
+    return {"contestant": contestant, "round": turn, "solved": solved, **figures}
+
+
+def data_of(rows, benchmark="cartpole"):
+    return {
+        "benchmark": benchmark, "hardware": {"cpu": "a", "cores": 2, "gpu": "none"}, "threads": 1,
+        "versions": {"ours": {"torch": "2"}}, "date": "2000-01-01", "command": "c", "rows": rows,
+    }  # fmt: skip
+
+
+def options_of(folder, **others):
+    plain = dict(quick=True, seeds=2, rounds=1, resume=False, set=[], contestants=None, minutes=1.0)
+    return Namespace(**{**plain, "folder": folder, **others})
+
+
+def test_spread_is_minimum_median_maximum():
+    assert report.spread([(3.0, ""), (1.0, ""), (8.0, "")]) == "1.00 / 3.00 / 8.00"
+    assert report.spread([(1.0, ""), (2.0, "")]) == "1.00 / 1.50 / 2.00"
+    assert report.spread([]) == "– / – / –"
+
+
+def test_a_censored_run_marks_only_the_statistics_it_could_move():
+    assert report.spread([(1.0, ""), (2.0, ""), (9.0, ">=")]) == "1.00 / 2.00 / >= 9.00"
+    assert report.spread([(1.0, ">="), (2.0, ""), (9.0, "")]) == ">= 1.00 / >= 2.00 / >= 9.00"
+    assert report.spread([(1.0, "<="), (2.0, "")]) == "<= 1.00 / 1.50 / 2.00"
+
+
+def test_ratios_compare_runs_of_the_same_round():
+    rows = [race_row("ours", turn, seconds) for turn, seconds in enumerate((1.0, 2.0, 4.0))]
+    rows += [race_row("peer", 1, 20.0), race_row("peer", 0, 30.0)]
+    assert report.ratios(rows, "peer", "ours", "seconds") == [(30.0, ""), (10.0, "")]
+
+
+def test_ratio_of_an_unsolved_run_is_a_bound():
+    rows = [race_row("ours", 0, 2.0), race_row("peer", 0, 20.0, solved=False)]
+    assert report.ratios(rows, "peer", "ours", "seconds") == [(10.0, ">=")]
+    rows = [race_row("ours", 0, 2.0, solved=False), race_row("peer", 0, 20.0)]
+    assert report.ratios(rows, "peer", "ours", "seconds") == [(10.0, "<=")]
+    rows = [race_row("ours", 0, 2.0, solved=False), race_row("peer", 0, 20.0, solved=False)]
+    assert report.ratios(rows, "peer", "ours", "seconds") == []
+
+
+def test_table_reports_unsolved_and_failed_runs():
+    failed = {"contestant": "broken", "round": 0, "error": "exit 1: no | module"}
+    rows = [race_row("ours", 0, 5.0), race_row("peer", 0, 60.0, solved=False), failed]
+    lines = report.section(data_of(rows)).splitlines()
+    ours, peer, broken = (next(x for x in lines if f"| {n} |" in x) for n in names_of(rows))
+    assert "1 of 1" in ours and "5.00 / 5.00 / 5.00" in ours
+    assert "0 of 1" in peer and ">= 60.0" in peer and ">= 12.0 / >= 12.0 / >= 12.0" in peer
+    assert "0 of 0; 1 failed: exit 1: no / module" in broken
+    assert len({line.count("|") for line in (ours, peer, broken)}) == 1
+
+
+def names_of(rows):
+    return [row["contestant"] for row in rows]
+
+
+def test_table_of_throughput_divides_ours_by_theirs():
+    rows = [
+        {"contestant": name, "round": 0, "agent_steps_per_s": 4 * x, "updates_per_s": x}
+        for name, x in (("CartPole: ours", 50.0), ("CartPole: peer", 20.0))
+    ]
+    text = report.section(data_of(rows, "throughput"))
+    assert "80.0 / 80.0 / 80.0 | 20.0 / 20.0 / 20.0 | 2.50 / 2.50 / 2.50 |" in text
+
+
+def test_table_of_memory_says_what_did_not_fit():
+    row = {"contestant": "peer", "round": 0, "bytes_per_transition": 56_448.0}
+    row |= {"samples_per_s": {"10000": 900.0}, "too_large": {"30000": "needs 2 GB"}}
+    text = report.section(data_of([row], "memory"))
+    assert "| 10,000 | 30,000 |" in text
+    assert "| 56,448.0 | 900 / 900 / 900 | needs 2 GB |" in text
+
+
+def test_table_goes_between_the_markers(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    (tmp_path / "bench_cartpole.json").write_text(json.dumps(data_of([race_row("ours", 0, 5.0)])))
+    for _ in range(2):  # the second time changes nothing
+        report.write_table(tmp_path, readme)
+        text = readme.read_text()
+        assert text.startswith("before\n") and text.endswith(f"{report.END}\nafter\n")
+        assert "old" not in text and text.count("| ours |") == 1
+    readme.write_text("no markers")
+    with pytest.raises(ValueError, match="once each"):
+        report.write_table(tmp_path, readme)
+
+
+def test_readme_shows_the_results_that_are_there():
+    text = report.README.read_text(encoding="utf-8")
+    shown = text.split(report.BEGIN)[1].split(report.END)[0].strip()
+    assert shown == report.tables(report.ROOT / "results"), "run: python -m benchmarks --table"
+
+
+def test_contestants_take_turns(tmp_path):
+    runs = bench.plan(cartpole, options_of(tmp_path, seeds=3, rounds=2))
+    everyone = list(cartpole.CONTESTANTS)
+    assert runs == [(c, t) for t in (0, 1) for c in everyone] + [("ours", 2)]
+
+
+def test_resume_repeats_failed_runs_only(tmp_path):
+    asked = []
+
+    def measure(name, contestant, turn, options):
+        asked.append((contestant, turn))
+        if contestant == "soft" and len(asked) < 6:
+            return {"contestant": contestant, "round": turn, "error": "exit 1"}, None
+        return race_row(contestant, turn, 1.0), {"torch": "2"}
+
+    bench.run("cartpole", options_of(tmp_path), measure)
+    data = json.loads((tmp_path / "bench_cartpole.json").read_text())
+    assert len(asked) == len(data["rows"]) == 5 and data["rows"][3]["error"] == "exit 1"
+    bench.run("cartpole", options_of(tmp_path, resume=True), measure)
+    assert asked[5:] == [("soft", 0)]
+    data = json.loads((tmp_path / "bench_cartpole.json").read_text())
+    assert len(data["rows"]) == 5 and not any("error" in row for row in data["rows"])
+    bench.run("cartpole", options_of(tmp_path), measure)  # without --resume: all of them
+    assert len(asked) == 11
+
+
+def test_results_of_another_machine_are_not_mixed_in(tmp_path):
+    (tmp_path / "bench_cartpole.json").write_text(json.dumps(data_of([])))
+    with pytest.raises(SystemExit, match="this machine"):
+        bench.run("cartpole", options_of(tmp_path, resume=True), None)
+
+
+def test_missing_peers_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(bench, "PEERS", tmp_path / "python")
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--quick", "--only", "cartpole"])
+    with pytest.raises(SystemExit, match="make bench"):
+        bench.main()
+
+
+def test_a_failing_process_becomes_a_row(tmp_path):
+    row, versions = bench.measure("cartpole", "nobody", 0, options_of(tmp_path))
+    assert row["contestant"] == "nobody" and "KeyError" in row["error"] and versions is None
+
+
+@pytest.mark.parametrize("recipe", ["OURS", "HARD", "SOFT"])
+def test_our_recipes_run_until_the_budget(recipe):
+    result = cartpole.notebook(recipe, seed=0, budget=300, every=100, episodes=2)
+    assert [steps for steps, _ in result["curve"]] == [100, 200, 300]
+    assert result["agent_steps"] == 300 and not result["solved"] and result["seconds"] > 0
+
+
+def test_judge_stops_at_the_goal_and_does_not_count_its_own_time(monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(cartpole.time, "perf_counter", lambda: next(clock))
+    means = iter((474.9, 475.0, 480.0))
+
+    def evaluate(greedy, envs, seed):
+        for _ in range(10):
+            next(clock)
+        return Namespace(mean=next(means), std=0.0)
+
+    monkeypatch.setattr(cartpole, "evaluate", evaluate)
+    judge = cartpole.Judge(None, seed=0, episodes=1)
+    assert not judge.over(2_500) and judge.over(5_000)
+    result = judge.result()
+    assert result["solved"] and result["agent_steps"] == 5_000 and result["test_mean"] == 480.0
+    assert result["seconds"] == 3  # one tick before, between and after the two evaluations
+
+
+def test_settings_take_the_type_of_the_field():
+    from dataclasses import dataclass
+
+    @dataclass(frozen=True)
+    class Config:
+        train_every: int = 4
+        gamma: float = 0.98
+        channels: tuple = (16,)
+
+    changed = pong.changed(Config(), ["train_every=2", "gamma=0.9"])
+    assert changed == Config(train_every=2, gamma=0.9) and isinstance(changed.train_every, int)
+    with pytest.raises(ValueError, match="number of Config, got 'channels'"):
+        pong.changed(Config(), ["channels=1"])
