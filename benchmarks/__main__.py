@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.worker import NAMES, module
-from helpers.runtime import ROOT, pick_device
+from helpers.runtime import ROOT, commit, pick_device
 
 PEERS = ROOT / ".venv-bench" / "bin" / "python"
 
@@ -63,6 +63,7 @@ def measure(name, contestant, turn, options):
     command = [python, "-m", "benchmarks.worker", name, contestant, str(turn)]
     command += ["--minutes", str(options.minutes)] + ["--quick"] * options.quick
     command += ["--set", *options.set] if options.set else []
+    started = datetime.datetime.now().isoformat(timespec="seconds")
     log = ROOT / "build" / "bench" / f"{name}_{contestant}_{turn}.log".replace(" ", "_")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w+", encoding="utf-8") as errors:
@@ -72,7 +73,7 @@ def measure(name, contestant, turn, options):
         )
         errors.seek(0)
         last = (errors.read().strip().splitlines() or ["no message"])[-1]
-    row = {"contestant": contestant, "round": turn}
+    row = {"contestant": contestant, "round": turn, "started": started, "commit": commit()}
     if done.returncode:
         return {**row, "error": f"exit {done.returncode}: {last}"}, None
     answer = json.loads(done.stdout.splitlines()[-1])
@@ -82,7 +83,7 @@ def measure(name, contestant, turn, options):
 def start(path, name, options):
     """The file's content to go on from: rows that stay, and where they come from."""
     here = hardware()
-    keep = options.resume or options.set
+    keep = options.resume or options.set or options.contestants  # a part replaces only itself
     data = json.loads(path.read_text(encoding="utf-8")) if keep and path.exists() else None
     if data is None:
         data = {"benchmark": name, "hardware": here, "versions": {}, "rows": []}
@@ -111,11 +112,15 @@ def run(name, options, measure=measure):
         row, versions = measure(name, contestant, turn, options)
         same = [r for r in data["rows"] if (r["contestant"], r["round"]) == (contestant, turn)]
         data["rows"] = [r for r in data["rows"] if r not in same] + [row]
-        if versions:
-            data["versions"]["peers" if is_peer(contestant) else "ours"] = versions
+        side = "peers" if is_peer(contestant) else "ours"
+        if versions and data["versions"].setdefault(side, versions) != versions:
+            raise SystemExit(f"expected {path} to come from {versions}: {data['versions'][side]}")
+        data["ratios"] = report.all_ratios(data)
         write(path, data)
-        short = {k: v for k, v in row.items() if k not in ("contestant", "round", "curve")}
-        print(json.dumps(short), flush=True)
+        known = ("contestant", "round", "curve", "started", "commit")
+        print(json.dumps({k: v for k, v in row.items() if k not in known}), flush=True)
+    if name == "memory":
+        bench.figure(data["rows"])
 
 
 def main():

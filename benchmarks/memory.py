@@ -9,6 +9,7 @@ SEEDS, ROUNDS = 3, 3
 CONTESTANTS = ("ours", "stable-baselines3", "stable-baselines3, optimized")
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)  # transitions
 GAMES, BATCH = 8, 32
+SHARE = 0.8  # of the free memory that a contestant may fill
 
 
 def threads(contestant):
@@ -65,18 +66,18 @@ def array_bytes(thing):
 
 def run(contestant, seed, options):
     """One run of one contestant: bytes a transition and transitions/s for each size."""
-    share = 0.9 if contestant == "ours" else 0.5  # of the free memory
-    fill = ours if contestant == "ours" else None
     result = {"bytes_per_transition": 0.0, "samples_per_s": {}, "too_large": {}}
     for size in SIZES[:2] if options.quick else SIZES:
         needed, free = size * result["bytes_per_transition"], free_bytes()
-        if needed > share * free:
-            reason = (
-                f"needs {needed / 1e9:.1f} GB, more than {share:.0%} of {free / 1e9:.1f} GB free"
+        if needed > SHARE * free:
+            result["too_large"][str(size)] = (
+                f"needs {needed / 1e9:.1f} GB, more than {SHARE:.0%} of {free / 1e9:.1f} GB free"
             )
-            result["too_large"][str(size)] = reason
             continue
-        held, draw = fill(size) if fill else stable_baselines3(size, "optimized" in contestant)
+        if contestant == "ours":
+            held, draw = ours(size)
+        else:
+            held, draw = stable_baselines3(size, "optimized" in contestant)
         if not result["bytes_per_transition"]:
             result["bytes_per_transition"] = array_bytes(held) / size
         batches = 100 if options.quick else 1_000
@@ -88,3 +89,25 @@ def run(contestant, seed, options):
         result["samples_per_s"][str(size)] = batches * BATCH / (time.perf_counter() - started)
         del held, draw  # before the next size asks for room
     return result
+
+
+def figure(rows):
+    """Draw transitions drawn a second against the size of the memory, into build/figures."""
+    from statistics import median
+
+    import matplotlib.pyplot as plt
+
+    from helpers.plotting import show
+
+    picture, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
+    for name in CONTESTANTS:
+        speeds = {}
+        for row in (row for row in rows if row["contestant"] == name):
+            for size, speed in row.get("samples_per_s", {}).items():  # none in a failed run
+                speeds.setdefault(int(size), []).append(speed)
+        sizes = sorted(speeds)
+        axes.plot(sizes, [median(speeds[size]) for size in sizes], "o-", label=name)
+    axes.set(xscale="log", xlabel="transitions stored", ylabel="transitions drawn a second")
+    axes.set(title="How fast a replay memory of each size is read", ylim=(0, None))
+    axes.legend(fontsize=8)
+    show(picture, "bench_memory")

@@ -11,6 +11,7 @@ from helpers.runtime import pick_device
 
 SEEDS, ROUNDS = 5, 3  # runs of ours; rounds in which the others take part
 GOAL, EVERY, GAMES, TEST_SEED = 18.0, 10_000, 10, 20_000  # points; agent steps; games; seed
+MAX_GAME = 6_000  # agent steps of an evaluated game, as in notebook 08
 CONTESTANTS = ("ours", "stable-baselines3", "stable-baselines3, our wrappers")
 DEFINITIONS = [
     "Config", "QNetwork", "ChannelsLast", "td_target", "Brain", "to_patches", "Patches",
@@ -27,7 +28,7 @@ def threads(contestant):
 def play(greedy, seed, quick):
     """Greedy games of one policy, counted in points: an Evaluation."""
     envs = make_pong(2 if quick else GAMES, clip_rewards=False)
-    result = evaluate(greedy, envs, seed, max_agent_steps=200 if quick else 27_000)
+    result = evaluate(greedy, envs, seed, max_agent_steps=200 if quick else MAX_GAME)
     envs.close()
     return result
 

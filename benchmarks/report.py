@@ -1,7 +1,7 @@
 """Summaries, ratios and the table of benchmarks/README.md."""
 
 import json
-from statistics import median
+from statistics import median, quantiles
 
 from helpers.runtime import ROOT
 
@@ -13,6 +13,12 @@ TITLES = {
     "throughput": "Throughput while learning",
     "memory": "Replay memory",
 }
+COMPARED = {
+    "cartpole": "seconds",
+    "pong": "seconds",
+    "throughput": "updates_per_s",
+    "memory": "bytes_per_transition",
+}
 
 
 def number(value):
@@ -21,20 +27,26 @@ def number(value):
     return f"{value:,.{digits}f}"
 
 
-def spread(pairs):
-    """Minimum, median and maximum of (value, mark) pairs, as "min / median / max".
+def quartiles(which):
+    """Function from values to their first (1) or third (3) quartile, as exact as the median."""
+    return lambda values: quantiles(values, n=4, method="inclusive")[which - 1]
+
+
+def spread(pairs, stats=(min, median, max)):
+    """Statistics of (value, mark) pairs, values above 0 if marked, as "min / median / max".
 
     Marks say what is known of a value: "" it is exact, ">=" it is at least that large (a run
     that did not get there), "<=" at most. A statistic is marked if such a value could move it.
     """
-    values = [value for value, _ in pairs]
+    if not pairs:
+        return " / ".join("–" for _ in stats)
     texts = []
-    for stat in (min, median, max):
-        here = stat(values) if values else None
-        up = any(mark == ">=" and value <= here for value, mark in pairs)
-        down = any(mark == "<=" and value >= here for value, mark in pairs)
+    for stat in stats:
+        here = stat([value for value, _ in pairs])
+        up = stat([value * 1e9 if mark == ">=" else value for value, mark in pairs]) > here
+        down = stat([value / 1e9 if mark == "<=" else value for value, mark in pairs]) < here
         mark = "? " if up and down else ">= " if up else "<= " if down else ""
-        texts.append(mark + number(here) if values else "–")
+        texts.append(mark + number(here))
     return " / ".join(texts)
 
 
@@ -64,6 +76,62 @@ def ratios(rows, over, under, key):
     return pairs
 
 
+def ours_for(contestant):
+    """Who a contestant is compared with: "ours", or ours in the same game."""
+    return contestant.split(":")[0] + ": ours" if ":" in contestant else "ours"
+
+
+def against_ours(data, contestant):
+    """By how much ours does better, in each round: pairs for ``spread``."""
+    key, pair = COMPARED[data["benchmark"]], (contestant, ours_for(contestant))
+    return ratios(data["rows"], *(pair[::-1] if key.endswith("_per_s") else pair), key)
+
+
+def in_turns(rows, contestant):
+    """Whether a contestant and ours took turns: rows stand in the order of their runs."""
+    pair = contestant, ours_for(contestant)
+    both = good(rows, pair[0]).keys() & good(rows, pair[1]).keys()
+    turns = [r["round"] for r in rows if r["contestant"] in pair and r["round"] in both]
+    return turns == sorted(turns)
+
+
+def ratio(data, contestant):
+    """Cell of the table: the ratio to ours."""
+    if contestant == ours_for(contestant):
+        return "1"
+    return spread(against_ours(data, contestant)) + " *" * (not in_turns(data["rows"], contestant))
+
+
+def all_ratios(data):
+    """Ratios of all contestants, for the JSON file."""
+    found = {}
+    for name in names(data["rows"]):
+        if name != ours_for(name) and (pairs := against_ours(data, name)):
+            each = [value for value, _ in pairs]
+            found[name] = {
+                "of": COMPARED[data["benchmark"]], "min": min(each), "median": median(each),
+                "max": max(each), "with bounds": spread(pairs), "rounds": len(each),
+                "in turns": in_turns(data["rows"], name),
+            }  # fmt: skip
+    return found
+
+
+def study(rows, contestant, unit, word):
+    """Sentence about all seeds of a contestant: median, quartiles and the worst seed."""
+    runs = good(rows, contestant)
+    if len(runs) < 3:
+        return ""
+    pairs = [(value / unit, mark) for value, mark in values(rows, contestant, "seconds")]
+    low, middle, high = spread(pairs, (quartiles(1), median, quartiles(3))).split(" / ")
+    worst = max(runs.values(), key=lambda row: (not row["solved"], row["seconds"]))
+    how = "" if worst["solved"] else ", not solved"
+    return (
+        f"{contestant}, {len(runs)} seeds: median {middle} {word}, quartiles {low} and {high}; "
+        f"worst seed {worst['round']} ({number(worst['seconds'] / unit)} {word}{how}), "
+        f"{sum(row['solved'] for row in runs.values())} of {len(runs)} solved. "
+    )
+
+
 def names(rows):
     """Contestants in the order of their first run."""
     return list(dict.fromkeys(row["contestant"] for row in rows))
@@ -89,8 +157,8 @@ def race(data):
         times = [(value / unit, mark) for value, mark in values(rows, name, "seconds")]
         steps = values(rows, name, "agent_steps")
         tests = [(row["test_mean"], "") for row in runs.values()]
-        ratio = "1" if name == "ours" else spread(ratios(rows, name, "ours", "seconds"))
-        yield [name, solved, spread(times), spread(steps), spread(tests), ratio]
+        cells = spread(times), spread(steps), spread(tests), ratio(data, name)
+        yield [name, solved, *cells]
 
 
 def throughput(data):
@@ -98,10 +166,8 @@ def throughput(data):
     rows = data["rows"]
     yield ["contestant", "runs", "agent steps/s", "updates/s", "updates/s, ours / theirs"]
     for name in names(rows):
-        ours = name.split(":")[0] + ": ours"
         figures = [spread(values(rows, name, k)) for k in ("agent_steps_per_s", "updates_per_s")]
-        ratio = "1" if name == ours else spread(ratios(rows, ours, name, "updates_per_s"))
-        yield [name, f"{len(good(rows, name))}{failures(rows, name)}", *figures, ratio]
+        yield [name, f"{len(good(rows, name))}{failures(rows, name)}", *figures, ratio(data, name)]
 
 
 def memory(data):
@@ -110,7 +176,10 @@ def memory(data):
     runs = {name: list(good(rows, name).values()) for name in names(rows)}
     every = [r for found in runs.values() for r in found]
     sizes = sorted({s for r in every for s in {**r["samples_per_s"], **r["too_large"]}}, key=int)
-    yield ["contestant", "runs", "bytes a transition", *(f"{int(s):,}" for s in sizes)]
+    yield [
+        "contestant", "runs", "bytes a transition", "bytes, theirs / ours",
+        *(f"{int(s):,}" for s in sizes), "largest / smallest",
+    ]  # fmt: skip
     for name, found in runs.items():
         cells = []
         for size in sizes:
@@ -118,7 +187,13 @@ def memory(data):
             reasons = [r["too_large"][size] for r in found if size in r["too_large"]]
             cells.append(spread(speeds) if speeds else reasons[0] if reasons else "–")
         size = f"{found[0]['bytes_per_transition']:,.1f}" if found else "–"
-        yield [name, f"{len(found)}{failures(rows, name)}", size, *cells]
+        flat = []  # 1: drawing from a full memory is as fast as from a small one
+        for speeds in (r["samples_per_s"] for r in found):
+            flat.append((speeds[max(speeds, key=int)] / speeds[min(speeds, key=int)], ""))
+        flat = spread(flat)
+        yield [
+            name, f"{len(found)}{failures(rows, name)}", size, ratio(data, name), *cells, flat,
+        ]  # fmt: skip
 
 
 def section(data):
@@ -130,12 +205,19 @@ def section(data):
     where = f"{hardware['cpu']}, {hardware['cores']} cores, GPU: {hardware['gpu']}"
     with_what = {k: v for found in versions.values() for k, v in found.items()}
     software = ", ".join(f"{name} {version}" for name, version in with_what.items())
-    notes = {"memory": " Columns with a size: transitions drawn a second."}
+    minutes = data["benchmark"] == "pong"
+    notes = "" if make is not race else study(
+        data["rows"], "ours", 60 if minutes else 1, "minutes" if minutes else "seconds"
+    )  # fmt: skip
+    if make is memory:
+        notes = "Columns with a size: transitions drawn a second; the last: their ratio. "
+    if any(str(cell).endswith(" *") for line in body for cell in line):
+        notes += "(*): ran before or after ours and not in turns. "
     return "\n".join([
         f"### {TITLES[data['benchmark']]}", "",
         "| " + " | ".join(head) + " |", "|" + " --- |" * len(head), *lines, "",
-        "Each cell: minimum / median / maximum over the runs; ratios: over the rounds that both "
-        f"took part in.{notes.get(data['benchmark'], '')} {data['date']}, {where}; {software}; "
+        f"{notes}Each cell: minimum / median / maximum over the runs; ratios: over the rounds that "
+        f"both took part in. {data['date']}, {where}; {software}; "
         f"torch threads: {data['threads']}. `{data['command']}`",
     ])  # fmt: skip
 

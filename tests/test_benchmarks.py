@@ -35,7 +35,8 @@ def test_spread_is_minimum_median_maximum():
 def test_a_censored_run_marks_only_the_statistics_it_could_move():
     assert report.spread([(1.0, ""), (2.0, ""), (9.0, ">=")]) == "1.00 / 2.00 / >= 9.00"
     assert report.spread([(1.0, ">="), (2.0, ""), (9.0, "")]) == ">= 1.00 / >= 2.00 / >= 9.00"
-    assert report.spread([(1.0, "<="), (2.0, "")]) == "<= 1.00 / 1.50 / 2.00"
+    assert report.spread([(1.0, "<="), (2.0, "")]) == "<= 1.00 / <= 1.50 / 2.00"
+    assert report.spread([(1.0, ""), (3.0, ">=")]) == "1.00 / >= 2.00 / >= 3.00"  # between the two
 
 
 def test_ratios_compare_runs_of_the_same_round():
@@ -51,6 +52,42 @@ def test_ratio_of_an_unsolved_run_is_a_bound():
     assert report.ratios(rows, "peer", "ours", "seconds") == [(10.0, "<=")]
     rows = [race_row("ours", 0, 2.0, solved=False), race_row("peer", 0, 20.0, solved=False)]
     assert report.ratios(rows, "peer", "ours", "seconds") == []
+
+
+def test_study_names_quartiles_and_the_worst_seed():
+    rows = [race_row("ours", turn, seconds) for turn, seconds in enumerate((5, 1, 4, 2, 3))]
+    text = report.study(rows, "ours", 1, "seconds")
+    assert "5 seeds: median 3.00 seconds, quartiles 2.00 and 4.00" in text
+    assert "worst seed 0 (5.00 seconds), 5 of 5 solved" in text
+    rows[3] = race_row("ours", 3, 2, solved=False)  # the worst, although it was stopped early
+    text = report.study(rows, "ours", 1, "seconds")
+    assert "quartiles >= 2.00 and >= 4.00" in text and "median >= 3.00" in text
+    assert "worst seed 3 (2.00 seconds, not solved), 4 of 5 solved" in text
+    assert report.study(rows[:2], "ours", 1, "seconds") == ""
+
+
+def test_ratios_of_runs_that_did_not_take_turns_are_marked():
+    order = [("ours", 0), ("peer", 0), ("ours", 1), ("peer", 1), ("ours", 2)]
+    rows = [race_row(name, turn, 10.0) for name, turn in order]
+    assert report.in_turns(rows, "peer") and "(*)" not in report.section(data_of(rows))
+    rows = sorted(rows, key=lambda row: row["contestant"])
+    assert not report.in_turns(rows, "peer")
+    assert "1.00 / 1.00 / 1.00 * |" in report.section(data_of(rows))
+    assert "(*)" in report.section(data_of(rows))
+
+
+def test_ratios_in_the_file_say_how_much_better_ours_is():
+    rows = [race_row("ours", 0, 2.0), race_row("peer", 0, 20.0), race_row("late", 0, 4.0, False)]
+    found = report.all_ratios(data_of(rows))
+    assert set(found) == {"peer", "late"} and found["peer"]["median"] == 10.0
+    assert found["late"]["with bounds"] == ">= 2.00 / >= 2.00 / >= 2.00"
+    names = ("Pong: ours", "Pong: peer")
+    rows = [
+        {"contestant": n, "round": 0, "updates_per_s": x}
+        for n, x in zip(names, (50, 20), strict=True)
+    ]
+    found = report.all_ratios(data_of(rows, "throughput"))
+    assert found["Pong: peer"]["min"] == 2.5 and set(found) == {"Pong: peer"}
 
 
 def test_table_reports_unsolved_and_failed_runs():
@@ -82,7 +119,12 @@ def test_table_of_memory_says_what_did_not_fit():
     row |= {"samples_per_s": {"10000": 900.0}, "too_large": {"30000": "needs 2 GB"}}
     text = report.section(data_of([row], "memory"))
     assert "| 10,000 | 30,000 |" in text
-    assert "| 56,448.0 | 900 / 900 / 900 | needs 2 GB |" in text
+    assert "| 56,448.0 | – / – / – | 900 / 900 / 900 | needs 2 GB | 1.00 / 1.00 / 1.00 |" in text
+    ours = {"contestant": "ours", "round": 0, "bytes_per_transition": 7_056.0, "too_large": {}}
+    ours["samples_per_s"] = {"10000": 1_000.0, "300000": 500.0}
+    text = report.section(data_of([ours, row], "memory"))
+    assert "| 500 / 500 / 500 | 0.500 / 0.500 / 0.500 |" in text  # not flat: half as fast
+    assert "| 56,448.0 | 8.00 / 8.00 / 8.00 |" in text
 
 
 def test_table_goes_between_the_markers(tmp_path):
@@ -129,6 +171,22 @@ def test_resume_repeats_failed_runs_only(tmp_path):
     assert len(data["rows"]) == 5 and not any("error" in row for row in data["rows"])
     bench.run("cartpole", options_of(tmp_path), measure)  # without --resume: all of them
     assert len(asked) == 11
+
+
+def test_measuring_one_contestant_keeps_the_others(tmp_path):
+    def measure(name, contestant, turn, options):
+        return race_row(contestant, turn, seconds), {"torch": torch}
+
+    seconds, torch = 1.0, "2"
+    bench.run("cartpole", options_of(tmp_path), measure)
+    seconds = 2.0
+    bench.run("cartpole", options_of(tmp_path, contestants=["soft"]), measure)
+    data = json.loads((tmp_path / "bench_cartpole.json").read_text())
+    assert len(data["rows"]) == 5 and data["ratios"]["soft"]["median"] == 2.0
+    assert [r["seconds"] for r in data["rows"] if r["contestant"] == "hard"] == [1.0]
+    torch = "3"
+    with pytest.raises(SystemExit, match="'torch': '2'"):  # versions are not mixed
+        bench.run("cartpole", options_of(tmp_path, contestants=["soft"]), measure)
 
 
 def test_results_of_another_machine_are_not_mixed_in(tmp_path):

@@ -136,7 +136,7 @@ def run_and_kill(processes, folder, kills, changes, **how):
         arguments = dict(folder=str(folder), changes=changes, kill=kill, **how)
         process = processes.Process(target=train, kwargs=arguments)
         process.start()
-        process.join(300)
+        process.join(600)
         assert process.exitcode == (-signal.SIGKILL if kill else 0)
         if kill and kill[0] == "save":  # half of the new file lies there, the old one is whole
             (file,) = folder.glob("*.safetensors")
@@ -157,14 +157,13 @@ def test_killed_six_times_it_ends_as_if_never_killed(processes, tmp_path):
     assert killed == whole
 
 
-@pytest.mark.parametrize("threads", [2])
-def test_killed_with_truncated_games_and_two_threads(processes, tmp_path, threads):
-    changes = SMALL | dict(agent_steps=1_000, seed=3)
-    how = dict(threads=threads, truncates=True)
+def test_killed_with_truncated_games_and_two_threads(processes, tmp_path):
+    """A short one: where other programs keep the cores busy, two threads wait for each other."""
+    changes = SMALL | dict(agent_steps=500, learn_start=200, seed=3)
+    how = dict(threads=2, truncates=True)
     whole = run_and_kill(processes, tmp_path / "whole", [], changes, **how)
-    kills = [("loop", 250, 0.01), ("loop", 690, 0.0)]
-    killed = run_and_kill(processes, tmp_path / "killed", kills, changes, **how)
-    assert len(whole["books"][1]) >= 8
+    killed = run_and_kill(processes, tmp_path / "killed", [("loop", 430, 0.0)], changes, **how)
+    assert len(whole["books"][1]) >= 4 and whole["counts"][0] > 100
     assert killed == whole
 
 

@@ -135,19 +135,19 @@ def print_table(header, rows):
 
 
 def record(chosen, profile):
-    """Execute notebooks and keep them, with outputs, in ``notebooks/``, curves in ``results/``."""
+    """Execute notebooks and keep them, with the curves and checkpoints they wrote."""
     for name in chosen:
         print(f"recording {name} ({profile}) …", end=" ", flush=True)
+        started = time.time()
         notebook, minutes, error = execute(name, profile)
         if error:
             print(f"failed after {minutes:.1f} min\n{error}")
             return 1
         nbformat.write(notebook, NOTEBOOKS / f"{name}.ipynb")
-        if profile == "full":
-            for curve in (BUILD / "results").glob(f"{name[:3]}*.csv"):
-                shutil.copy(curve, ROOT / "results" / curve.name)
-            for trained in (BUILD / "checkpoints").glob(f"{name}.*"):
-                shutil.copy(trained, ROOT / "checkpoints" / trained.name)
+        for folder in ("results", "checkpoints"):
+            for path in (BUILD / folder).glob(f"{name[:3]}*"):
+                if path.stat().st_mtime >= started:  # of this very run
+                    shutil.copy(path, ROOT / folder / path.name)
         print(f"done after {minutes:.1f} min")
     return 0
 

@@ -50,7 +50,7 @@ sys.path.insert(0, str(ROOT))
 import time
 import uuid
 from collections import namedtuple
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 import gymnasium as gym
@@ -63,6 +63,7 @@ from IPython.display import Video, display
 from torch import nn
 
 from helpers.animation import animated_png, overlay_q_values
+from helpers.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from helpers.display import VirtualDisplay
 from helpers.evaluation import evaluate
 from helpers.plotting import LiveCurve, load_curves, plot_band, save_curves, show
@@ -70,6 +71,7 @@ from helpers.replay import ReplayMemory, Transition
 from helpers.runtime import (
     build_dir,
     check_learned,
+    commit,
     profile,
     results_path,
     seed_everything,
@@ -838,6 +840,37 @@ assert_trained(ours)
 # %% tags=["nbval-check-output"]
 print("solved within 50,000 agent steps:", ours.solved_at is not None)
 print("greedy mean over 100 separate episodes >= 475:", ours.test.mean >= 475)
+
+# %% [markdown]
+# The trained agent is worth keeping. A **checkpoint** is a file with the weights, and a *card*
+# beside it says how it was made and how good it is. Loading checks that the file is the one its
+# card describes, so what comes back plays exactly as before.
+
+# %%
+card = {
+    "notebook": "03_target_network",
+    "commit": commit(),
+    "config": asdict(OURS),
+    "seed": 0,
+    "agent_steps": ours.brain.agent_steps,
+    "updates": ours.brain.updates,
+    "minutes": round(ours.seconds / 60, 3),
+    "hardware": "CPU, 1 torch thread",
+    "torch": torch.__version__,
+    "greedy_mean": ours.test.mean,
+    "greedy_std": ours.test.std,
+    "episodes": 100,
+}
+file = build_dir("checkpoints") / "03_cartpole.safetensors"
+save_checkpoint(file, {"q_net": ours.brain.q_net.state_dict()}, card)
+print(f"{file.name}: {file.stat().st_size / 1e3:.0f} kB")
+
+# %% tags=["nbval-check-output"]
+loaded = QNetwork(OURS, 4, 2)
+load_weights(loaded, load_checkpoint(file)["q_net"])
+some_obs = torch.randn(1_000, 4)
+with torch.inference_mode():
+    print("the same Q-values:", torch.equal(loaded(some_obs), ours.brain.q_net(some_obs)))
 
 # %% [markdown]
 # The live curve can end far below 475 although the agent is good: it is a mean over the last 100

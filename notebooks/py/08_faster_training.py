@@ -38,7 +38,7 @@ ROOT = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers").is_d
 sys.path.insert(0, str(ROOT))
 
 # %%
-import csv
+import json
 import os
 import time
 from collections import defaultdict
@@ -58,7 +58,7 @@ from helpers.atari import make_pong, make_pong_to_watch, replay_actions
 from helpers.checkpoint import load_checkpoint, load_weights, read_card, save_checkpoint
 from helpers.device_replay import DeviceFrameReplayMemory, capture
 from helpers.evaluation import evaluate
-from helpers.plotting import LiveCurve, load_curves, save_curves, show
+from helpers.plotting import LiveCurve, show
 from helpers.replay import FrameBatch, FrameReplayMemory, ReplayMemory
 from helpers.runtime import (
     build_dir,
@@ -67,7 +67,6 @@ from helpers.runtime import (
     commit,
     pick_device,
     profile,
-    results_path,
     seed_everything,
     show_source,
     versions,
@@ -112,6 +111,7 @@ class Config:
     # measuring
     evaluate_every: int = 10_000  # agent steps between greedy evaluations
     games: int = 10  # games in an evaluation
+    max_game: int = 6_000  # agent steps; what an unfinished game has earned by then counts
     stop_at: float = 18.0  # mean score that ends the training
 
 
@@ -745,7 +745,8 @@ class Environment:
         """Play greedy games; return their mean score."""
         envs = make_pong(self.config.games, clip_rewards=False)
         brain = self.agent.brain
-        result = evaluate(lambda obs: brain.q_values(obs).argmax(1), envs, seed=10_000)
+        limit = self.config.max_game  # without it two players may rally for ever
+        result = evaluate(lambda obs: brain.q_values(obs).argmax(1), envs, 10_000, limit)
         envs.close()
         self.evaluations.append([self.agent_steps, self.seconds / 60, result.mean, result.std])
         return result.mean
@@ -914,12 +915,6 @@ print("games were finished:", len(environment.scores) > 0)
 print("ε fell:", epsilon_at(environment.agent_steps, config) < 0.5)
 assert brain.updates > 0 and brain.copies > 2 and environment.scores
 
-# %%
-if not QUICK:
-    rows = [(config.seed, *(round(v, 3) for v in row)) for row in environment.evaluations]
-    columns = ("seed", "agent_steps", "minutes", "greedy_mean", "greedy_std")
-    save_curves(results_path(f"08_pong_seed{config.seed}.csv"), columns, rows)
-
 # %% [markdown]
 # ## Three stages of one training
 #
@@ -945,7 +940,7 @@ for stage in ("start", "middle", "end"):
     test_envs = make_pong(GAMES, clip_rewards=False)
     player = players[stage]
     act = lambda obs, player=player: player.q_values(obs).argmax(1)  # noqa: E731
-    tests[stage] = evaluate(act, test_envs, seed=TEST_SEED, max_agent_steps=5_000)
+    tests[stage] = evaluate(act, test_envs, TEST_SEED, config.max_game)
     test_envs.close()
     print(
         f"{stage:<7}{card['agent_steps']:>8,} agent steps {card['minutes']:>6.1f} min   "
@@ -986,27 +981,44 @@ check_learned(f"Pong, greedy mean of {GAMES} games [points]", tests["end"].mean,
 #
 # SEEDS_TEXT
 
+
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.4), sharey=True, layout="constrained")
-rows = []
-for seed in range(5):
-    recorded = ROOT / "results" / f"08_pong_seed{seed}.csv"
-    if not recorded.exists():
-        print(f"seed {seed}: not recorded")
-        continue
-    for ax, unit in zip(axes, ("agent_steps", "minutes"), strict=True):
-        x, y = load_curves(recorded, unit, "greedy_mean")[seed]
-        ax.plot(x, y, "o-", markersize=3, label=f"seed {seed}")
-        ax.set_xlabel(unit.replace("_", " "))
-    rows.append((seed, load_curves(recorded, "agent_steps", "greedy_mean")[seed][0][-1], x[-1]))
-for ax in axes:
-    ax.axhline(18, color="#e8743b", linestyle="--", linewidth=1, label="goal: 18")
-axes[0].set_ylabel("score, mean of 10 greedy games [points]")
+def recorded(contestant):
+    """Recorded trainings of these settings, the rows of ``python -m benchmarks --only pong``."""
+    rows = json.loads((ROOT / "results" / "bench_pong.json").read_text())["rows"]
+    return [row for row in rows if row["contestant"] == contestant]
+
+
+def draw_trainings(axes, rows, colour, label):
+    """Greedy score against agent steps (left) and minutes of training (right)."""
+    for row in rows:
+        steps, minutes, mean, _ = zip(*row["curve"], strict=True)
+        for ax, x in zip(axes, (steps, minutes), strict=True):
+            ax.plot(x, mean, color=colour, linewidth=1, label=label)
+            ax.plot(x[-1], mean[-1], "o", color=colour, markersize=4)
+        label = None
+
+
+def two_axes(title):
+    """A figure with agent steps to the left and minutes to the right."""
+    figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.4), sharey=True, layout="constrained")
+    for ax, unit in zip(axes, ("agent steps", "minutes of training"), strict=True):
+        ax.axhline(18, color="0.5", linestyle="--", linewidth=1)
+        ax.set_xlabel(unit)
+    axes[0].set_ylabel("mean score of 10 greedy games [points]")
+    figure.suptitle(title)
+    return figure, axes
+
+
+# %%
+figure, axes = two_axes("Five trainings until the goal of 18 points")
+draw_trainings(axes, recorded("ours"), "#1f4e8c", "one seed")
 axes[0].legend(fontsize=8)
-figure.suptitle("Five trainings until the goal")
 show(figure, "08_seeds")
-for seed, steps, minutes in rows:
-    print(f"seed {seed}: {steps:>8,.0f} agent steps {minutes:>6.1f} min")
+for row in recorded("ours"):
+    steps, minutes = row["agent_steps"], row["seconds"] / 60
+    test = f"{row['test_mean']:+.1f} ± {row['test_std']:.1f}"
+    print(f"seed {row['round']}: {steps:>8,} agent steps {minutes:>6.1f} min   test {test}")
 
 # %% [markdown]
 # ## Steps against minutes
@@ -1017,22 +1029,11 @@ for seed, steps, minutes in rows:
 # The same training with three ratios:
 
 # %%
-recorded = ROOT / "results" / "08_replay_ratio.csv"
-with recorded.open(newline="") as file:
-    table = list(csv.DictReader(file))
-figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.4), sharey=True, layout="constrained")
-for every, colour in zip((8, 4, 2), ("#9db8d6", "#1f4e8c", "#e8743b"), strict=True):
-    for seed in sorted({row["seed"] for row in table if int(row["train_every"]) == every}):
-        run_rows = [r for r in table if (int(r["train_every"]), r["seed"]) == (every, seed)]
-        score = [float(r["greedy_mean"]) for r in run_rows]
-        label = f"{32 // every} uses (update every {every})" if seed == "0" else None
-        for ax, unit in zip(axes, ("agent_steps", "minutes"), strict=True):
-            x = [float(r[unit]) for r in run_rows]
-            ax.plot(x, score, "o-", markersize=3, color=colour, label=label)
-            ax.set_xlabel(unit.replace("_", " "))
-axes[0].set_ylabel("score, mean of 10 greedy games [points]")
-axes[1].legend(fontsize=8)
-figure.suptitle("Replay ratio: what is saved in steps is paid in minutes")
+figure, axes = two_axes("Replay ratio: what is saved in steps is paid in minutes")
+for every, colour in ((8, "#9db8d6"), (4, "#1f4e8c"), (2, "#e8743b")):
+    name = "ours" if every == config.train_every else f"ours, train_every={every}"
+    draw_trainings(axes, recorded(name), colour, f"{32 // every} uses: update every {every} steps")
+axes[0].legend(fontsize=8)
 show(figure, "08_replay_ratio")
 
 # %% [markdown]

@@ -107,7 +107,7 @@ def training(nb, tmp_path):
         (tmp_path / folder).mkdir(exist_ok=True)
         nb["build_dir"] = lambda *parts: tmp_path / folder
         left = iter(means)
-        nb["evaluate"] = lambda act, envs, seed: Evaluation(np.zeros(1), next(left), 0.0, 1)
+        nb["evaluate"] = lambda act, envs, seed, limit: Evaluation(np.zeros(1), next(left), 0.0, 1)
         config = replace(
             nb["Config"](),
             channels=(4, 4, 4),
