@@ -15,7 +15,7 @@ MAX_GAME = 6_000  # agent steps of an evaluated game, as in notebook 08
 CONTESTANTS = ("ours", "stable-baselines3", "stable-baselines3, our wrappers")
 DEFINITIONS = [
     "Config", "QNetwork", "ChannelsLast", "td_target", "Brain", "to_patches", "Patches",
-    "LateCentring", "Agent", "line", "epsilon_at", "Environment", "state", "resume", "publish",
+    "Agent", "line", "epsilon_at", "Environment", "state", "resume", "publish",
     "run",
 ]  # fmt: skip
 

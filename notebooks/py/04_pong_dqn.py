@@ -830,7 +830,8 @@ Environment.state, Environment.save = state, save
 # learned meanwhile, so this takes a small part of the time the training took. Frames, rewards,
 # ends and running scores come back exactly, and the same calls as before fill the memory. At last
 # the random generator is put where it stood.
-#
+
+# %% [markdown]
 # From there on the training is **the same to the last bit** as one without the interruption, on
 # the same machine with the same number of threads. (Some sums on a GPU have no fixed order. There
 # the two agree at first and part later.)

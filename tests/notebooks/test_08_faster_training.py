@@ -15,7 +15,7 @@ from tools.definitions import load_definitions
 CPU = torch.device("cpu")
 NAMES = [
     *("Config", "QNetwork", "ChannelsLast", "td_target", "Brain"),
-    *("to_patches", "Patches", "LateCentring", "Agent", "line", "epsilon_at", "Environment"),
+    *("to_patches", "Patches", "Agent", "line", "epsilon_at", "Environment"),
     *("state", "resume", "publish", "run"),
 ]
 
@@ -43,7 +43,7 @@ def test_patches_are_pixels_in_another_order(nb):
     assert patches.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("kind", ["QNetwork", "ChannelsLast", "Patches", "LateCentring"])
+@pytest.mark.parametrize("kind", ["QNetwork", "ChannelsLast", "Patches"])
 def test_every_network_computes_what_notebook_04s_does(nb, nb04, kind):
     obs = torch.from_numpy(pictures())
     reference = nb04["QNetwork"](6, (4, 8, 8), 16)
@@ -66,7 +66,7 @@ def test_an_update_is_the_one_of_notebook_04(nb, nb04):
     batch = FrameBatch(pictures(), rng.integers(0, 6, 6), reward, pictures()[::-1].copy(), discount)
     sizes = dict(channels=(4, 8, 8), hidden=16)
     old = nb04["Brain"](replace(nb04["Config"](), **sizes), 6, CPU)
-    new = nb["Brain"](replace(nb["Config"](), **sizes), 6, CPU, network=nb["LateCentring"])
+    new = nb["Brain"](replace(nb["Config"](), **sizes), 6, CPU, network=nb["Patches"])
     new.q_net.load_state_dict(old.q_net.state_dict())
     old.calibrate(batch.obs)
     new.calibrate(torch.from_numpy(batch.obs))
