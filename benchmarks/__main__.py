@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from benchmarks import report
@@ -57,6 +58,15 @@ def write(path, data):
     os.replace(new, path)
 
 
+def other_work():
+    """CPU seconds that this machine has worked so far, but for finished runs (of Linux)."""
+    if not Path("/proc/stat").exists():
+        return 0.0
+    user, nice, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
+    all_work = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    return all_work - os.times().children_user - os.times().children_system
+
+
 def measure(name, contestant, turn, options):
     """One run in a process of its own: (row, versions)."""
     python = str(PEERS) if is_peer(contestant) else sys.executable
@@ -64,6 +74,7 @@ def measure(name, contestant, turn, options):
     command += ["--minutes", str(options.minutes)] + ["--quick"] * options.quick
     command += ["--set", *options.set] if options.set else []
     started = datetime.datetime.now().isoformat(timespec="seconds")
+    clock, others = time.perf_counter(), other_work()
     log = ROOT / "build" / "bench" / f"{name}_{contestant}_{turn}.log".replace(" ", "_")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w+", encoding="utf-8") as errors:
@@ -73,7 +84,9 @@ def measure(name, contestant, turn, options):
         )
         errors.seek(0)
         last = (errors.read().strip().splitlines() or ["no message"])[-1]
+    others = (other_work() - others) / (time.perf_counter() - clock)
     row = {"contestant": contestant, "round": turn, "started": started, "commit": commit()}
+    row["cores_busy_with_other_work"] = round(max(others, 0.0), 3)
     if done.returncode:
         return {**row, "error": f"exit {done.returncode}: {last}"}, None
     answer = json.loads(done.stdout.splitlines()[-1])

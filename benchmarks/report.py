@@ -116,6 +116,17 @@ def all_ratios(data):
     return found
 
 
+def disturbed(rows):
+    """Sentence about runs during which other programs kept more than a tenth of a core busy."""
+    key = "cores_busy_with_other_work"
+    found = sorted({row["contestant"] for row in rows if row.get(key, 0.0) > 0.1})
+    unknown = sum(key not in row for row in rows)
+    note = f"**Disturbed** by other work on the machine: {'; '.join(found)}. " if found else ""
+    if unknown:
+        note += f"Not known of {unknown} runs whether other work disturbed them. "
+    return note
+
+
 def study(rows, contestant, unit, word):
     """Sentence about all seeds of a contestant: median, quartiles and the worst seed."""
     runs = good(rows, contestant)
@@ -211,6 +222,7 @@ def section(data):
     )  # fmt: skip
     if make is memory:
         notes = "Columns with a size: transitions drawn a second; the last: their ratio. "
+    notes += disturbed(data["rows"])
     if any(str(cell).endswith(" *") for line in body for cell in line):
         notes += "(*): ran before or after ours and not in turns. "
     return "\n".join([

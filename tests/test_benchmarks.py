@@ -1,7 +1,11 @@
 """The benchmarks' sums and books on rows made by hand, and our contestants for a moment."""
 
 import json
+import subprocess
+import sys
+import time
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +78,29 @@ def test_ratios_of_runs_that_did_not_take_turns_are_marked():
     assert not report.in_turns(rows, "peer")
     assert "1.00 / 1.00 / 1.00 * |" in report.section(data_of(rows))
     assert "(*)" in report.section(data_of(rows))
+
+
+def test_disturbed_runs_are_named():
+    rows = [race_row("ours", 0, 2.0), race_row("peer", 0, 20.0) | {"cores_busy_with_other_work": 1}]
+    text = report.section(data_of(rows))
+    assert "**Disturbed** by other work on the machine: peer. Not known of 1 runs" in text
+    rows = [row | {"cores_busy_with_other_work": 0.05} for row in rows]
+    assert "isturbed" not in report.section(data_of(rows))
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="only Linux tells")
+def test_finished_runs_are_no_other_work_and_strangers_are(monkeypatch):
+    before = bench.other_work()
+    burn = "import time\nwhile time.process_time() < 0.5: pass\ntime.sleep(60)"
+    stranger = subprocess.Popen([sys.executable, "-c", burn])  # as it runs on, it is nobody's run
+    time.sleep(1)
+    stranger.kill()
+    assert bench.other_work() - before > 0.2
+    stranger.wait()
+    now, used = bench.other_work(), bench.os.times()
+    used = Namespace(children_user=used.children_user + 5, children_system=used.children_system + 5)
+    monkeypatch.setattr(bench.os, "times", lambda: used)
+    assert bench.other_work() - now < -9
 
 
 def test_ratios_in_the_file_say_how_much_better_ours_is():

@@ -116,7 +116,7 @@ def test_a_learning_rate_too_high_is_reported_within_few_updates(lr, diverges):
             (gradient,) = torch.autograd.grad(loss, q)
             with torch.no_grad():
                 q.sub_(lr * 10 * gradient)
-            check_values(loss, q.detach(), 1 / (1 - gamma) + 1e-3, update)
+            check_values(loss.detach(), q.detach(), 1 / (1 - gamma) + 1e-3, update)
 
     if diverges:
         with pytest.raises(FloatingPointError, match=r"the training diverges at agent step \d:"):

@@ -876,8 +876,8 @@ def resume(self):
 Environment.resume = resume
 
 # %% [markdown]
-# And the loop itself. `check_values` looks at the numbers now and then, and always before
-# something is saved. Rewards lie in −1…1, so no return can be larger than
+# And the loop itself. `check_values` looks at every update, and at the weights before they are
+# saved. Rewards lie in −1…1, so no return can be larger than
 # $1 + \gamma + \gamma^2 + \dots = 1/(1-\gamma) = 50$. A Q-value beyond that, or one that is
 # no number at all, means that the training has **diverged**. It would not find back, so it ends
 # with an error that names the usual causes.
@@ -911,14 +911,14 @@ def run(self):
         self.seconds = before + time.monotonic() - started
         if self.agent_steps % c.target_every == 0:
             brain.copy_to_target()
-        reports = self.agent_steps % 1_000 == 0
-        evaluates = self.agent_steps % c.evaluate_every == 0
-        if learning and (reports or evaluates):
-            check_values(loss, brain.q_values(self.obs), bound, self.agent_steps)
-        if evaluates:
+        if learning:  # at once: a network that explodes may be dead and quiet a moment later
+            check_values(loss, q, bound, self.agent_steps)
+        if self.agent_steps % c.evaluate_every == 0:
+            if learning:  # the weights as they are now, which are to be saved
+                check_values(loss, brain.q_values(self.obs), bound, self.agent_steps)
             self.evaluate()
             self.save()
-        if learning and reports:
+        if learning and self.agent_steps % 1_000 == 0:
             curve.update(
                 self.scores,
                 f"{self.agent_steps:,} of {c.agent_steps:,} agent steps, "

@@ -17,7 +17,7 @@
 # Mnih et al., [Nature 2015](https://www.nature.com/articles/nature14236); Stooke and Abbeel,
 # [*Accelerated methods for deep reinforcement learning*](https://arxiv.org/abs/1803.02811), 2018.
 #
-# `quick`: about a minute on two CPU cores. `full`: MINUTES.
+# `quick`: about a minute on two CPU cores. `full`: not measured yet.
 
 # %% [markdown]
 # ## You will be able to
@@ -435,8 +435,9 @@ for row in sorted(rows, key=lambda row: -row.self_cpu_time_total)[:8]:
 # line, `centre`: 900,000 bytes are turned into floats, then the mean is subtracted, then all is
 # divided, and each of the three walks through memory. Arithmetic is cheap, carrying numbers about
 # is not.
-#
-# ## Idea 1: look at patches
+
+# %% [markdown]
+# ## Idea: look at patches
 #
 # The first convolution has 8 × 8 filters and a stride of 4. Cut the picture into 4 × 4 patches:
 # each filter then covers exactly 2 × 2 patches and moves by one patch. So we may make the 16
@@ -832,9 +833,10 @@ def run(self):
         self.record(self.obs, actions, reward, terminated, truncated, next_obs)
         if self.agent_steps % c.target_every == 0:
             brain.copy_to_target()
-        reports = self.agent_steps % 1_000 == 0
+        if learning:
+            check_values(loss, q, bound, self.agent_steps)
         evaluates = self.agent_steps % c.evaluate_every == 0
-        if learning and (reports or evaluates):
+        if learning and (evaluates or self.agent_steps % 1_000 == 0):
             self.seconds, mark = self.seconds + time.perf_counter() - mark, time.perf_counter()
             check_values(loss, brain.q_values(self.obs), bound, self.agent_steps)
             greedy = f"{self.evaluations[-1][2]:+.1f}" if self.evaluations else "not yet"
