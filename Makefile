@@ -45,7 +45,7 @@ $(PEERS): benchmarks/requirements.txt requirements.txt constraints.txt
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt -c constraints.txt
 	@touch $(PEERS)
 
-bench: $(READY) $(PEERS)  ## measure against stable-baselines3 (QUICK=1: five minutes)
+bench: $(READY) $(PEERS)  ## measure against stable-baselines3 (QUICK=1: a few minutes)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 lint: $(READY)  ## format and mend what ruff can

@@ -139,7 +139,7 @@ def run(name, options, measure=measure):
 def main():
     """Read the command line, measure, and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="five minutes, into build/")
+    parser.add_argument("--quick", action="store_true", help="a little of everything, into build/")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--contestants", nargs="+", help="only these")
     parser.add_argument("--seeds", type=int, help="runs of ours")
