@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.worker import NAMES, module
+from helpers.checkpoint import write_atomically
 from helpers.runtime import ROOT, commit, pick_device
 
 PEERS = ROOT / ".venv-bench" / "bin" / "python"
@@ -44,18 +45,6 @@ def plan(bench, options):
     turns = range(max(seeds, rounds))
     is_ours = {c: c.endswith("ours") for c in chosen}
     return [(c, turn) for turn in turns for c in chosen if turn < (seeds if is_ours[c] else rounds)]
-
-
-def write(path, data):
-    """Write JSON so that a stop at any moment leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    with new.open("w", encoding="utf-8") as file:
-        json.dump(data, file, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
 
 
 def other_work():
@@ -129,7 +118,7 @@ def run(name, options, measure=measure):
         if versions and data["versions"].setdefault(side, versions) != versions:
             raise SystemExit(f"expected {path} to come from {versions}: {data['versions'][side]}")
         data["ratios"] = report.all_ratios(data)
-        write(path, data)
+        write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())
         known = ("contestant", "round", "curve", "started", "commit")
         print(json.dumps({k: v for k, v in row.items() if k not in known}), flush=True)
     if name == "memory":

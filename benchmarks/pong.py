@@ -108,10 +108,10 @@ def as_vec_env(envs, seed):
             return [None]  # no render mode, nothing else is asked for
 
         def set_attr(self, name, value, indices=None):
-            raise NotImplementedError("the game has no attributes to set")
+            raise AttributeError(f"expected no attribute to be set on the game, got {name!r}")
 
         def env_method(self, name, *args, indices=None, **kwargs):
-            raise NotImplementedError("the game has no methods to call")
+            raise AttributeError(f"expected no method of the game to be called, got {name!r}")
 
         def env_is_wrapped(self, wrapper_class, indices=None):
             return [False]

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 
-def _write_atomically(path, data):
+def write_atomically(path, data):
     """Write bytes to a temporary file beside ``path``, flush to disk, then rename."""
     path = Path(path)
     temporary = None
@@ -95,11 +95,11 @@ def save_checkpoint(path, state, card=None):
     tensors = {}
     skeleton = json.dumps(_flatten(state, "state", tensors))
     data = save(tensors, metadata={"state": skeleton, "sha256": _digest(skeleton, tensors)})
-    _write_atomically(path, data)
+    write_atomically(path, data)
     if card is not None:
         card = {**card, "sha256": hashlib.sha256(data).hexdigest()}
         text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-        _write_atomically(path.with_suffix(".json"), text.encode())
+        write_atomically(path.with_suffix(".json"), text.encode())
 
 
 def read_card(path):

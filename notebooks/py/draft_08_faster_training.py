@@ -13,9 +13,8 @@
 # of notebook 04 go, take away one waste after another, and watch the whole recipe train on the
 # machine in front of you.
 #
-# Read before: Knuth's warning about premature optimisation, and then the profile. Methods:
-# Mnih et al., [Nature 2015](https://www.nature.com/articles/nature14236); Stooke and Abbeel,
-# [*Accelerated methods for deep reinforcement learning*](https://arxiv.org/abs/1803.02811), 2018.
+# Papers: Mnih et al., [Nature 2015](https://www.nature.com/articles/nature14236); Stooke and
+# Abbeel, [*Accelerated methods for deep reinforcement learning*](https://arxiv.org/abs/1803.02811), 2018.
 #
 # `quick`: about a minute on two CPU cores. `full`: not measured yet.
 
@@ -130,7 +129,7 @@ print(f"{device.type}, {THREADS} torch thread(s), {'quick' if QUICK else 'full'}
 # $$\text{time} = \text{agent steps needed} \times \text{time of an agent step}.$$
 #
 # The first factor belongs to the algorithm, the second to the machine and to how we treat it. This
-# notebook works on the second. The first moves only a little, by two settings named at the end.
+# notebook works on the second. The first changes too, by two settings; they are named at the end.
 #
 # ## Network and rule of notebook 04
 #
