@@ -14,7 +14,8 @@
 # machine in front of you.
 #
 # Papers: Mnih et al., [Nature 2015](https://www.nature.com/articles/nature14236); Stooke and
-# Abbeel, [*Accelerated methods for deep reinforcement learning*](https://arxiv.org/abs/1803.02811), 2018.
+# Abbeel, [*Accelerated methods for deep reinforcement
+# learning*](https://arxiv.org/abs/1803.02811), 2018.
 #
 # `quick`: about a minute on two CPU cores. `full`: not measured yet.
 
