@@ -842,6 +842,11 @@ print("solved within 50,000 agent steps:", ours.solved_at is not None)
 print("greedy mean over 100 separate episodes >= 475:", ours.test.mean >= 475)
 
 # %% [markdown]
+# The live curve can end far below 475 although the agent is good: it is a mean over the last 100
+# episodes, played by an agent that explored and kept changing. Behaviour while learning and what
+# was learned are two things; the verdict comes from greedy episodes.
+
+# %% [markdown]
 # The trained agent is worth keeping. A **checkpoint** is a file with the weights, and a *card*
 # beside it says how it was made and how good it is. Loading checks that the file is the one its
 # card describes, so what comes back plays exactly as before.
@@ -871,11 +876,6 @@ load_weights(loaded, load_checkpoint(file)["q_net"])
 some_obs = torch.randn(1_000, 4)
 with torch.inference_mode():
     print("the same Q-values:", torch.equal(loaded(some_obs), ours.brain.q_net(some_obs)))
-
-# %% [markdown]
-# The live curve can end far below 475 although the agent is good: it is a mean over the last 100
-# episodes, played by an agent that explored and kept changing. Behaviour while learning and what
-# was learned are two things; the verdict comes from greedy episodes.
 
 # %% [markdown]
 # ## What you should see

@@ -876,8 +876,8 @@ def resume(self):
 Environment.resume = resume
 
 # %% [markdown]
-# And the loop itself. `check_values` looks at every update, and at the weights before they are
-# saved. Rewards lie in −1…1, so no return can be larger than
+# And the loop itself. `check_values` looks at the last update of every turn, and at the weights
+# before they are saved. Rewards lie in −1…1, so no return can be larger than
 # $1 + \gamma + \gamma^2 + \dots = 1/(1-\gamma) = 50$. A Q-value beyond that, or one that is
 # no number at all, means that the training has **diverged**. It would not find back, so it ends
 # with an error that names the usual causes.
