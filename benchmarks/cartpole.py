@@ -8,10 +8,15 @@ from helpers.evaluation import evaluate
 SEEDS, ROUNDS = 20, 5  # runs of ours; rounds in which the others take part
 GOAL, BUDGET, EVERY, EPISODES = 475, 50_000, 2_500, 100  # mean return; agent steps; agent steps
 SELECTION_SEEDS, TEST_SEEDS = 1_000_000, 2_000_000  # no training uses these
-DEFINITIONS = [
+NOTEBOOK_03 = [
     "Config", "HARD", "SOFT", "OURS", "follow", "epsilon", "QNetwork", "make_batch", "td_target",
     "make_optimizer", "descend", "Brain", "Agent", "Environment",
 ]  # fmt: skip
+NOTEBOOK_08 = [
+    "CartConfig", "CartNetwork", "ColumnBatch", "ColumnMemory", "td_target", "CartBrain",
+    "train_carts",
+]  # fmt: skip
+CONTESTANTS = ("ours", "notebook 03", "stable-baselines3", "hard", "soft")
 
 
 def threads(contestant):
@@ -58,12 +63,27 @@ class Judge:
         }  # fmt: skip
 
 
-def notebook(recipe, seed, **limits):
+def ours(seed, **limits):
+    """Train as the first part of notebook 08 does."""
+    from helpers.runtime import seed_everything
+    from tools.definitions import load_definitions
+
+    nb = load_definitions("08_faster_training", NOTEBOOK_08)
+    config = replace(nb["CartConfig"](), select_every=limits.get("every", EVERY))
+    brain = nb["CartBrain"](config, seed_everything(seed))
+    judge = Judge(brain.q_net.greedy, seed, **limits)
+    for agent_steps in nb["train_carts"](brain, seed):
+        if judge.over(agent_steps):
+            break
+    return judge.result()
+
+
+def notebook_03(recipe, seed, **limits):
     """Train one recipe of notebook 03, with the notebook's own definitions."""
     from helpers.runtime import seed_everything
     from tools.definitions import load_definitions
 
-    nb = load_definitions("03_target_network", DEFINITIONS)
+    nb = load_definitions("03_target_network", NOTEBOOK_03)
     config = nb[recipe]
     brain = nb["Brain"](config, seed_everything(seed))
     judge = Judge(brain.greedy, seed, **limits)
@@ -99,7 +119,7 @@ def run(contestant, seed, options):
     limits = {"budget": 5_000} if options.quick else {}
     if contestant == "stable-baselines3":
         return stable_baselines3(seed, **limits)
-    return notebook(contestant.upper(), seed, **limits)
-
-
-CONTESTANTS = ("ours", "stable-baselines3", "hard", "soft")
+    if contestant == "ours":
+        return ours(seed, **limits)
+    recipe = "OURS" if contestant == "notebook 03" else contestant.upper()
+    return notebook_03(recipe, seed, **limits)

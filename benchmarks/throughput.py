@@ -46,19 +46,18 @@ class Meter:
 
 
 def cartpole_ours(meter, seed):
-    """The loop of notebook 03 with 2 × 256 units and 128 updates every 256 agent steps."""
+    """The loop of notebook 08 with 2 × 256 units and 128 updates every 256 agent steps."""
     from tools.definitions import load_definitions
 
-    nb = load_definitions("03_target_network", cartpole.DEFINITIONS)
-    config = nb["Config"](
-        agent_steps=meter.stop, hidden=(256, 256), batch=64, capacity=100_000, learn_start=1_000,
-        lr=2.3e-3, train_every=256, updates_per_train=128, epsilon_start=0.04, epsilon_end=0.04,
-        clip_norm=10.0, target_every=5, select_every=256,
+    nb = load_definitions("08_faster_training", cartpole.NOTEBOOK_08)
+    config = nb["CartConfig"](
+        agent_steps=meter.stop, hidden=(256, 256), n_step=1, batch=64, learn_start=1_000,
+        train_every=256, updates_per_train=128, lr=2.3e-3, target_every=5, epsilon_end=0.04,
+        epsilon_steps=1, select_every=256,
     )  # fmt: skip
-    brain = nb["Brain"](config, seed_everything(seed))
-    nb["Environment"](nb["Agent"](brain), config, seed).run(
-        select=lambda lengths: not meter.read(brain.agent_steps, brain.updates)
-    )
+    brain = nb["CartBrain"](config, seed_everything(seed))
+    for agent_steps in nb["train_carts"](brain, seed):
+        meter.read(agent_steps, brain.updates)
 
 
 def pong_ours(meter, seed):

@@ -185,19 +185,19 @@ def test_resume_repeats_failed_runs_only(tmp_path):
 
     def measure(name, contestant, turn, options):
         asked.append((contestant, turn))
-        if contestant == "soft" and len(asked) < 6:
+        if contestant == "soft" and len(asked) < 7:
             return {"contestant": contestant, "round": turn, "error": "exit 1"}, None
         return race_row(contestant, turn, 1.0), {"torch": "2"}
 
     bench.run("cartpole", options_of(tmp_path), measure)
     data = json.loads((tmp_path / "bench_cartpole.json").read_text())
-    assert len(asked) == len(data["rows"]) == 5 and data["rows"][3]["error"] == "exit 1"
+    assert len(asked) == len(data["rows"]) == 6 and data["rows"][4]["error"] == "exit 1"
     bench.run("cartpole", options_of(tmp_path, resume=True), measure)
-    assert asked[5:] == [("soft", 0)]
+    assert asked[6:] == [("soft", 0)]
     data = json.loads((tmp_path / "bench_cartpole.json").read_text())
-    assert len(data["rows"]) == 5 and not any("error" in row for row in data["rows"])
+    assert len(data["rows"]) == 6 and not any("error" in row for row in data["rows"])
     bench.run("cartpole", options_of(tmp_path), measure)  # without --resume: all of them
-    assert len(asked) == 11
+    assert len(asked) == 13
 
 
 def test_measuring_one_contestant_keeps_the_others(tmp_path):
@@ -209,7 +209,7 @@ def test_measuring_one_contestant_keeps_the_others(tmp_path):
     seconds = 2.0
     bench.run("cartpole", options_of(tmp_path, contestants=["soft"]), measure)
     data = json.loads((tmp_path / "bench_cartpole.json").read_text())
-    assert len(data["rows"]) == 5 and data["ratios"]["soft"]["median"] == 2.0
+    assert len(data["rows"]) == 6 and data["ratios"]["soft"]["median"] == 2.0
     assert [r["seconds"] for r in data["rows"] if r["contestant"] == "hard"] == [1.0]
     torch = "3"
     with pytest.raises(SystemExit, match="'torch': '2'"):  # versions are not mixed
@@ -236,9 +236,15 @@ def test_a_failing_process_becomes_a_row(tmp_path):
 
 @pytest.mark.parametrize("recipe", ["OURS", "HARD", "SOFT"])
 def test_our_recipes_run_until_the_budget(recipe):
-    result = cartpole.notebook(recipe, seed=0, budget=300, every=100, episodes=2)
+    result = cartpole.notebook_03(recipe, seed=0, budget=300, every=100, episodes=2)
     assert [steps for steps, _ in result["curve"]] == [100, 200, 300]
     assert result["agent_steps"] == 300 and not result["solved"] and result["seconds"] > 0
+
+
+def test_the_fast_recipe_runs_until_the_budget():
+    result = cartpole.ours(seed=0, budget=304, every=100, episodes=2)
+    assert [steps for steps, _ in result["curve"]] == [104, 200, 304]  # 8 carts step at once
+    assert not result["solved"] and result["seconds"] > 0
 
 
 def test_judge_stops_at_the_goal_and_does_not_count_its_own_time(monkeypatch):

@@ -14,7 +14,9 @@ from helpers.replay import FrameBatch
 from tools.definitions import load_definitions
 
 CPU = torch.device("cpu")
+CARTS = ["CartConfig", "CartNetwork", "ColumnBatch", "ColumnMemory", "CartBrain", "train_carts"]
 NAMES = [
+    *CARTS,
     *("Config", "QNetwork", "ChannelsLast", "td_target", "Brain"),
     *("to_patches", "Patches", "Agent", "line", "epsilon_at", "Environment"),
     *("state", "resume", "publish", "run"),
@@ -23,7 +25,7 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def nb():
-    return load_definitions("draft_08_faster_training", NAMES)
+    return load_definitions("08_faster_training", NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,97 @@ def nb04():
     return load_definitions(
         "04_pong_dqn", ["Config", "conv_size", "QNetwork", "td_target", "Brain"]
     )
+
+
+@pytest.fixture(scope="module")
+def nb03():
+    names = ["Config", "OURS", "follow", "QNetwork", "make_batch", "td_target", "make_optimizer"]
+    return load_definitions("03_target_network", [*names, "descend", "Brain"])
+
+
+def played(nb, n_step, carts=3, length=60):
+    """A ColumnMemory after random steps with many ends, and the steps of each cart as a list."""
+    rng = np.random.default_rng(0)
+    config = nb["CartConfig"](num_envs=carts, agent_steps=carts * length, n_step=n_step, gamma=0.9)
+    memory, story = nb["ColumnMemory"](config, rng), [[] for _ in range(carts)]
+    obs, over = rng.normal(size=(carts, 4)).astype(np.float32), np.zeros(carts, bool)
+    for _ in range(length):
+        next_obs = rng.normal(size=(carts, 4)).astype(np.float32)
+        action, reward = rng.integers(0, 2, carts), rng.normal(size=carts).astype(np.float32)
+        kind = rng.integers(0, 8, carts)  # 0: terminated, 1: truncated, else the game goes on
+        terminated, truncated = (kind == 0) & ~over, (kind == 1) & ~over
+        memory.push(obs, action, reward, terminated, truncated, next_obs)
+        for i in range(carts):
+            how = "reset" if over[i] else {0: "terminated", 1: "truncated"}.get(kind[i], "goes on")
+            story[i].append((obs[i], action[i], reward[i], next_obs[i], how))
+        obs, over = next_obs, terminated | truncated
+    return memory, story
+
+
+@pytest.mark.parametrize("n_step", [1, 3, 5])
+def test_columns_give_the_n_step_returns_of_a_slow_reference(nb, n_step):
+    memory, story = played(nb, n_step)
+    batch, wanted = memory.sample(4_000), {}
+    for steps in story:
+        for t in range(len(steps) - n_step + 1):
+            if steps[t][4] == "reset":
+                continue
+            earned, factor = 0.0, 1.0
+            for step in steps[t : t + n_step]:
+                earned, factor = earned + factor * step[2], factor * 0.9
+                if step[4] != "goes on":
+                    break
+            discount = 0.0 if step[4] == "terminated" else factor
+            wanted[steps[t][0].tobytes()] = steps[t][1], earned, step[3], discount
+    seen = set()
+    for row in range(4_000):
+        key = batch.obs[row].numpy().tobytes()
+        action, earned, next_obs, discount = wanted[key]  # KeyError: a step that must not be drawn
+        assert batch.action[row] == action and np.array_equal(batch.next_obs[row], next_obs)
+        assert np.isclose(batch.reward[row], earned, atol=1e-6)
+        assert np.isclose(batch.discount[row], discount, atol=1e-6)
+        seen.add(key)
+    assert len(seen) == len(wanted)  # every complete step is drawn
+
+
+def test_an_update_of_the_carts_is_the_one_of_notebook_03(nb, nb03):
+    """One-step returns, the same transitions: the same weights afterwards."""
+    config = replace(nb03["OURS"], learn_start=128)
+    theirs = nb03["Brain"](config, np.random.default_rng(0))
+    ours = nb["CartBrain"](
+        nb["CartConfig"](num_envs=1, n_step=1, target_every=64), np.random.default_rng(0)
+    )
+    for net in (ours.q_net, ours.target_net):
+        net.load_state_dict(theirs.q_net.state_dict())
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        obs, next_obs = rng.normal(size=(2, 4)).astype(np.float32)
+        action, end = int(rng.integers(2)), bool(rng.random() < 0.2)
+        reward = -3.0 * end
+        theirs.memory.push(obs, action, reward, next_obs, end)
+    draws = np.random.default_rng(2)
+    theirs.memory.rng = draws
+    theirs.update()
+    rows = np.random.default_rng(2).integers(200, size=128)
+    transitions = [theirs.memory._ring[i] for i in rows]
+    columns = nb03["make_batch"](transitions)
+    batch = nb["ColumnBatch"](
+        columns.obs, columns.action, columns.reward, columns.next_obs,
+        0.99 * (1 - columns.terminated),
+    )  # fmt: skip
+    ours.learn(batch, 1e-3)
+    for a, b in zip(ours.q_net.parameters(), theirs.q_net.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_carts_train_at_the_agreed_moments(nb):
+    config = nb["CartConfig"](agent_steps=2_048, select_every=500, epsilon_steps=1_000)
+    brain = nb["CartBrain"](config, np.random.default_rng(0))
+    before = brain.target_net.layers[0].weight.clone()
+    assert list(nb["train_carts"](brain, seed=0)) == [504, 1_000, 1_504, 2_000]
+    assert brain.updates == 8 * (2_048 // 64 - 1_000 // 64)
+    assert not torch.equal(before, brain.target_net.layers[0].weight)
+    assert brain.memory.rows == 2_048 and brain.memory.is_reset.any()
 
 
 def pictures(batch=6):
