@@ -1,0 +1,83 @@
+"""Ablations on CartPole: every variant of a notebook on many seeds, curves in results/.
+
+``python -m benchmarks.ablate 05 --seeds 20 --resume`` trains what is missing. No time is measured
+here, so runs may share the machine; a run gives the same curve whatever runs beside it.
+"""
+
+import argparse
+import csv
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from helpers.plotting import save_curves
+from helpers.runtime import ROOT
+
+NOTEBOOKS = {
+    "05": (
+        "draft_05_double_dueling",
+        [
+            "Config", "DQN", "DOUBLE", "BOTH", "combine", "td_target", "double_target", "QNetwork",
+            "stream", "make_batch", "Brain", "Agent", "Environment", "SELECTION_SEEDS", "ARENA",
+            "promise_and_return", "Run", "CURVE", "train", "VARIANTS",
+        ],
+    ),
+}  # fmt: skip
+
+
+def load(number):
+    """Definitions of a notebook."""
+    from tools.definitions import load_definitions
+
+    return load_definitions(*NOTEBOOKS[number])
+
+
+def train(number, variant, seed):
+    """Train one variant from one seed: the rows of its curve."""
+    import torch
+
+    torch.set_num_threads(1)
+    nb = load(number)
+    return nb["train"](nb["VARIANTS"][variant], seed).curve
+
+
+def finished(path):
+    """Rows of the finished runs of a file, {seed: rows}."""
+    runs = {}
+    if path.exists():
+        with path.open(newline="") as file:
+            for row in list(csv.reader(file))[1:]:
+                runs.setdefault(int(row[0]), []).append(row)
+    return runs
+
+
+def main():
+    """Read the command line and train what is missing, seed by seed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ablate", description=__doc__)
+    parser.add_argument("notebook", choices=sorted(NOTEBOOKS))
+    parser.add_argument("--variants", nargs="+", help="only these")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--resume", action="store_true", help="repeat no finished run")
+    parser.add_argument("--jobs", type=int, default=2, help="trainings side by side")
+    parser.add_argument("--folder", type=Path, default=ROOT / "results")
+    options = parser.parse_args()
+    nb = load(options.notebook)
+    known = list(nb["VARIANTS"])
+    variants = options.variants or known
+    if set(variants) - set(known):
+        parser.error(f"expected variants of {known}, got {sorted(set(variants) - set(known))}")
+    paths = {name: options.folder / f"{options.notebook}_{name}.csv" for name in variants}
+    runs = {name: finished(path) if options.resume else {} for name, path in paths.items()}
+    missing = [(name, seed) for seed in range(options.seeds) for name in variants]
+    missing = [(name, seed) for name, seed in missing if seed not in runs[name]]
+    with ProcessPoolExecutor(options.jobs) as pool:
+        jobs = {pool.submit(train, options.notebook, *run): run for run in missing}
+        for done, job in enumerate(as_completed(jobs), start=1):
+            name, seed = jobs[job]
+            runs[name][seed] = job.result()
+            rows = [row for seed in sorted(runs[name]) for row in runs[name][seed]]
+            save_curves(paths[name], nb["CURVE"], rows)
+            print(f"{done} of {len(missing)}: {name}, seed {seed}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

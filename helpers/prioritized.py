@@ -1,0 +1,203 @@
+"""Prioritized replay: transitions that surprised more are drawn more often.
+
+``SumTree`` draws in proportion to priorities, the two memories put it under the memories of
+``helpers.replay``. Source: Schaul et al. 2016, *Prioritized experience replay*, section 3.3.
+"""
+
+from collections import namedtuple
+
+import numpy as np
+
+from helpers.replay import FrameReplayMemory, ReplayMemory, _check_batch, _check_count
+
+Sample = namedtuple("Sample", "batch keys weight")
+Sample.__doc__ = """What a prioritized memory draws.
+
+batch: what the plain memory would have returned. keys: (B, 2) int64, which transitions these
+are, for ``update_priorities``. weight: (B,) float32 importance weights in (0, 1].
+"""
+
+
+class SumTree:
+    """Non-negative priorities, and draws in proportion to them, all in O(log capacity).
+
+    A complete binary tree in one array: node i has the children 2i and 2i + 1, the root is
+    node 1, the leaves are the priorities, and every other node is the sum of its children.
+
+    Args:
+        capacity: number of priorities; all are 0 at first.
+    """
+
+    def __init__(self, capacity):
+        self.capacity = _check_count("capacity", capacity)
+        self._depth = (self.capacity - 1).bit_length()
+        self._first_leaf = 1 << self._depth
+        self._node = np.zeros(2 * self._first_leaf)
+
+    @property
+    def total(self):
+        """Sum of all priorities."""
+        return self._node[1]
+
+    def __getitem__(self, index):
+        """Priorities of an array of indices."""
+        return self._node[self._first_leaf + np.asarray(index)]
+
+    def __setitem__(self, index, priority):
+        """Set the priorities of indices (B,); of an index that is there twice the last one counts.
+
+        Sums are built anew from the children, never by adding differences, so no rounding
+        error gathers over millions of updates.
+
+        Raises:
+            ValueError: if a priority is negative or not finite, or an index out of range.
+        """
+        index, priority = np.atleast_1d(index), np.asarray(priority, float)
+        if not (np.isfinite(priority) & (priority >= 0)).all():
+            raise ValueError(f"expected finite priorities >= 0, got {priority}")
+        if len(index) and (index.min() < 0 or index.max() >= self.capacity):
+            raise ValueError(f"expected indices in 0..{self.capacity - 1}, got {index}")
+        node = self._first_leaf + index
+        self._node[node] = priority
+        for _ in range(self._depth):
+            node = node >> 1
+            self._node[node] = self._node[2 * node] + self._node[2 * node + 1]
+
+    def draw(self, size, rng):
+        """Draw indices (B,): one from each of ``size`` equal shares of the total (stratified).
+
+        An index comes with probability priority / total; one of priority 0 never comes.
+
+        Raises:
+            ValueError: if all priorities are 0.
+        """
+        if not self.total > 0:
+            raise ValueError("expected a priority above 0, all are 0: push or update first")
+        return self.find((np.arange(size) + rng.random(size)) / size * self.total)
+
+    def find(self, mass):
+        """Indices (B,) at which the running sum of the priorities first exceeds ``mass`` (B,)."""
+        mass, node = np.array(mass, float), np.ones(len(mass), np.int64)
+        for _ in range(self._depth):
+            left, right = self._node[2 * node], self._node[2 * node + 1]
+            go_right = (mass >= left) & (right > 0)  # rounding must not lead into an empty branch
+            mass -= np.where(go_right, left, 0.0)
+            node = 2 * node + go_right
+        return node - self._first_leaf
+
+
+class _Priorities:
+    """What both memories share: a SumTree over their slots, and keys that outlive the ring.
+
+    A key is (slot, how often the slot had been written when it was drawn): a priority that
+    comes back after the ring has moved on finds another number there and is dropped.
+    """
+
+    def _start(self, slots, alpha, epsilon):
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"expected alpha in [0, 1], got {alpha}")
+        if not epsilon > 0:
+            raise ValueError(f"expected epsilon > 0, got {epsilon}")
+        self.alpha, self.epsilon = float(alpha), float(epsilon)
+        self._tree = SumTree(slots)
+        self._written = np.zeros(slots, np.int64)
+        self._largest = 1.0  # largest |error| + epsilon so far: what a new transition gets
+
+    def _enter(self, slots):
+        """New transitions stand in these slots: nothing is known of them, so they come first."""
+        self._tree[slots] = np.full(len(slots), self._largest**self.alpha)
+        self._written[slots] += 1
+
+    def _weights(self, slots, beta):
+        """(N P(i))^-β, divided by the largest of the batch, (B,)."""
+        if not 0 <= beta <= 1:
+            raise ValueError(f"expected beta in [0, 1], got {beta}")
+        weight = (self._tree[slots] / self._tree.total * len(self)) ** -beta
+        return (weight / weight.max()).astype(np.float32)
+
+    def update_priorities(self, keys, errors):
+        """Give drawn transitions the priorities (|error| + epsilon)^alpha.
+
+        Args:
+            keys: (B, 2), from a ``Sample``; those of overwritten transitions are ignored.
+            errors: (B,) temporal-difference errors, any sign.
+
+        Raises:
+            ValueError: if an error is not finite.
+        """
+        errors = np.abs(np.asarray(errors, float))
+        if errors.shape != (len(keys),):
+            raise ValueError(f"expected errors of shape ({len(keys)},), got {errors.shape}")
+        if not np.isfinite(errors).all():
+            raise ValueError("expected finite errors, got NaN or infinity: the training diverges")
+        slots, written = np.asarray(keys).T
+        here = self._written[slots] == written
+        slots, priority = slots[here], errors[here] + self.epsilon
+        if len(slots):
+            self._largest = max(self._largest, priority.max())
+            self._tree[slots] = priority**self.alpha
+
+
+class PrioritizedReplayMemory(_Priorities, ReplayMemory):
+    """``ReplayMemory`` that draws transition i with probability p_i^α / Σ p^α.
+
+    Args:
+        capacity: transitions.
+        rng: numpy ``Generator``.
+        alpha: 0 draws uniformly, 1 in proportion to the errors.
+        epsilon: added to every |error|, so that nothing is forgotten for good.
+    """
+
+    def __init__(self, capacity, rng, *, alpha=0.6, epsilon=1e-3):
+        super().__init__(capacity, rng)
+        self._start(self.capacity, alpha, epsilon)
+
+    def push(self, obs, action, reward, next_obs, terminated):
+        """Store one transition with the highest priority so far."""
+        slot = self._head if len(self) == self.capacity else len(self)
+        super().push(obs, action, reward, next_obs, terminated)
+        self._enter(np.array([slot]))
+
+    def sample(self, batch_size, beta):
+        """Draw a Sample of ``batch_size`` transitions; ``beta`` 1 undoes the bias entirely."""
+        _check_batch(batch_size, len(self))
+        slots = self._tree.draw(batch_size, self.rng)
+        keys = np.stack([slots, self._written[slots]], axis=1)
+        return Sample([self._ring[i] for i in slots], keys, self._weights(slots, beta))
+
+
+class PrioritizedFrameReplayMemory(_Priorities, FrameReplayMemory):
+    """``FrameReplayMemory`` with priorities; further arguments as there.
+
+    Transitions that cannot be rebuilt yet (or any more) are drawn again.
+    """
+
+    def __init__(self, capacity, num_envs, rng, *, alpha=0.6, epsilon=1e-3, **further):
+        super().__init__(capacity, num_envs, rng, **further)
+        self._start(self.num_envs * self._slots, alpha, epsilon)
+
+    def _store(self, env, slot, frames):
+        super()._store(env, slot, frames)
+        self._enter(env * self._slots + slot)
+
+    def push(self, obs, action, reward, terminated, truncated):
+        """Store one step of every environment, with the highest priority so far."""
+        super().push(obs, action, reward, terminated, truncated)
+        env = np.arange(self.num_envs)
+        newest = (self._head - 1) % self._slots
+        env = env[self._is_last_frame[env, newest]]  # after a truncation: a frame, no transition
+        self._tree[env * self._slots + newest[env]] = np.zeros(len(env))
+
+    def sample(self, batch_size, beta):
+        """Draw a Sample whose batch is a FrameBatch."""
+        _check_batch(batch_size, len(self))
+        slots = self._tree.draw(batch_size, self.rng)
+        for _ in range(50):
+            env, slot = np.divmod(slots, self._slots)
+            offset = (slot - self._head[env] + self._count[env]) % self._slots
+            bad = np.flatnonzero(~self._is_complete(env, offset))
+            if not len(bad):
+                keys = np.stack([slots, self._written[slots]], axis=1)
+                return Sample(self._gather(env, offset), keys, self._weights(slots, beta))
+            slots[bad] = self._tree.draw(len(bad), self.rng)
+        raise ValueError("nearly all priority lies on transitions that are not complete: push more")

@@ -1,0 +1,712 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 5. Double and dueling
+#
+# **Promise:** you see why Q-learning believes too much, measure by how much, mend it with one line
+# (Double DQN), and then split the network into "how good is it here?" and "what does this action
+# add?" (Dueling). At the end you know what each of the two is worth on CartPole, over 20 seeds.
+#
+# **Papers:** van Hasselt 2010, *Double Q-learning*; van Hasselt, Guez and Silver 2015, [*Deep
+# reinforcement learning with double Q-learning*](https://arxiv.org/abs/1509.06461); Wang et al.
+# 2016, [*Dueling network architectures*](https://arxiv.org/abs/1511.06581).
+#
+# **Time:** not measured yet.
+
+# %% [markdown]
+# ## You will be able to
+#
+# 1. say where the overestimation of Q-learning comes from, and compute it for small cases;
+# 2. write Double DQN and name the line that differs from DQN;
+# 3. build a dueling network, and say what the subtracted mean is for;
+# 4. read an ablation: same budget, same seeds, intervals.
+#
+# **What changes from notebook 3:** two things in the Brain, `double_target` and the network. Every
+# changed line carries `# CHANGED`.
+
+# %% [markdown]
+# ## Set-up
+
+# %%
+import sys
+from pathlib import Path
+
+ROOT = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers").is_dir())
+sys.path.insert(0, str(ROOT))
+
+# %%
+from collections import namedtuple
+from dataclasses import dataclass, replace
+from itertools import product
+
+import gymnasium as gym
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from helpers.evaluation import bootstrap_interval, evaluate
+from helpers.plotting import LiveCurve, load_curves, plot_band, show
+from helpers.replay import ReplayMemory, Transition
+from helpers.runtime import check_learned, profile, seed_everything, versions
+
+QUICK = profile() == "quick"
+torch.set_num_threads(1)  # these networks are so small that more threads only wait
+versions()
+
+# %% [markdown]
+# ## Idea 1: the largest of several guesses is too large
+#
+# Two actions, both worth exactly 0. We do not know that; we have guessed each value once, and a
+# guess is off by +1 or −1, each equally likely. Q-learning then asks for the *largest* guess. Of
+# the four cases
+#
+# | guess for a | guess for b | largest |
+# |---|---|---|
+# | −1 | −1 | −1 |
+# | −1 | +1 | +1 |
+# | +1 | −1 | +1 |
+# | +1 | +1 | +1 |
+#
+# three say +1: on average $\tfrac24 = 0.5$, although nothing is worth more than 0. No guess is
+# biased; taking the maximum is.
+
+# %% tags=["nbval-check-output"]
+cases = list(product((-1, +1), repeat=2))
+print("mean of the largest guess:", sum(max(case) for case in cases) / len(cases))
+
+# %% [markdown]
+# The way out (van Hasselt 2010): make *two* independent guesses of every value. Let the first
+# **choose** the action, and ask the second how good it is, to **judge** it. Whatever luck made the
+# first guess large, the second does not share it.
+
+# %% tags=["nbval-check-output"]
+judged = [
+    second[int(np.argmax(first))]  # chosen by the first pair of guesses, judged by the second
+    for first, second in product(cases, repeat=2)
+]
+print("mean of what the second guess says:", sum(judged) / len(judged))
+
+# %% [markdown]
+# Sixteen cases, mean 0, the truth. With more actions the single guess gets worse, as there are more
+# chances to be lucky. Here with guesses that are off by a normal distribution of width 1:
+
+
+# %%
+rng = np.random.default_rng(0)
+actions = [1, 2, 4, 8, 16, 32, 64]
+single, double = [], []
+for number in actions:
+    first, second = rng.normal(size=(2, 20_000, number))  # all true values are 0
+    single.append(first.max(axis=1).mean())
+    double.append(second[np.arange(20_000), first.argmax(axis=1)].mean())
+assert abs(single[1] - 1 / np.sqrt(np.pi)) < 0.02  # known: 1/√π for two actions
+figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
+axes.plot(actions, single, "o-", color="#e8743b", label="one guess chooses and judges")
+axes.plot(actions, double, "o-", color="#1f4e8c", label="one chooses, another judges")
+axes.axhline(0, color="0.5", linestyle="--", linewidth=1)
+axes.set_xscale("log", base=2)
+axes.set_xticks(actions, actions)
+axes.set(title="The maximum over noisy guesses is too high", xlabel="actions, all worth 0")
+axes.set_ylabel("mean error [widths of the noise]")
+axes.legend(fontsize=8)
+show(figure, "05_maximum")
+
+# %% [markdown]
+# At 64 actions the error is more than two widths of the noise. In DQN the noise is the network's
+# ignorance, and the error does not stay where it is: the target of the state before contains it,
+# and the state before that. (The blue line may lie *below* 0 when the true values differ, since the
+# chosen action is sometimes not the best. A cautious error is the lesser evil.)
+
+# %% [markdown]
+# ## Idea 2: Double DQN
+#
+# DQN has two networks already. In its target the same one chooses and judges:
+#
+# $$y = r + \gamma \max_{a'} Q^-(s',a')
+#   = r + \gamma\, Q^-\!\bigl(s', \arg\max_{a'} Q^-(s',a')\bigr).$$
+#
+# Double DQN lets the network that learns choose, and the target network judge:
+#
+# $$y = r + \gamma\, Q^-\!\bigl(s', \arg\max_{a'} Q(s',a')\bigr).$$
+#
+# The two are not independent, one is an older copy of the other, so part of the error stays. In
+# return there is nothing to add to the agent but an `argmax`.
+
+
+# %%
+def td_target(batch, q_net, target_net, gamma):
+    """DQN: what Q(obs, action) should be, (B,). The target network chooses and judges."""
+    with torch.no_grad():
+        next_q = target_net(batch.next_obs).max(dim=1).values  # (B, A) to (B,)
+    return batch.reward + gamma * (1 - batch.terminated) * next_q
+
+
+def double_target(batch, q_net, target_net, gamma):
+    """Double DQN: the Q-network chooses, the target network judges, (B,)."""
+    with torch.no_grad():
+        best = q_net(batch.next_obs).argmax(dim=1)  # (B,)  # CHANGED
+        next_q = target_net(batch.next_obs).gather(1, best[:, None])[:, 0]  # CHANGED
+    return batch.reward + gamma * (1 - batch.terminated) * next_q
+
+
+# %% [markdown]
+# A batch by hand, γ = 0.9. What the two networks say of the next observations:
+#
+# | row | reward | terminated | `q_net` | `target_net` | DQN | Double DQN |
+# |---|---|---|---|---|---|---|
+# | 0 | 1 | no | 2, **3** | **5**, 4 | 1 + 0.9 · 5 = 5.5 | 1 + 0.9 · 4 = 4.6 |
+# | 1 | 0 | no | **3**, 1 | **2**, 1 | 0.9 · 2 = 1.8 | 0.9 · 2 = 1.8 |
+# | 2 | 1 | yes | 2, **3** | **5**, 4 | 1 | 1 |
+#
+# They differ where the networks disagree about the best action (row 0), and Double DQN is never
+# the higher one: it asks for *one* entry of the row of which DQN takes the largest.
+
+# %% tags=["nbval-check-output"]
+here = torch.zeros(3, 4)
+batch = Transition(here, None, torch.tensor([1.0, 0, 1]), here, torch.tensor([0.0, 0, 1]))
+q_says = torch.tensor([[2.0, 3], [3, 1], [2, 3]])
+target_says = torch.tensor([[5.0, 4], [2, 1], [5, 4]])
+networks = (lambda obs: q_says), (lambda obs: target_says)
+by_dqn = td_target(batch, *networks, gamma=0.9)
+by_double = double_target(batch, *networks, gamma=0.9)
+print("DQN       ", by_dqn.tolist())
+print("Double DQN", [round(y, 6) for y in by_double.tolist()])
+assert torch.allclose(by_dqn, torch.tensor([5.5, 1.8, 1.0]))
+assert torch.allclose(by_double, torch.tensor([4.6, 1.8, 1.0]))
+assert (by_double <= by_dqn).all()
+
+# %% [markdown]
+# ## Idea 3: a dueling network
+#
+# Balance a pole that stands upright: left or right, it hardly matters, but that it *stands* is
+# worth a lot. A Q-network has to learn this twice, once for each action. Wang et al. give the
+# network two outputs, the **value** $V(s)$ of being here and the **advantage** $A(s,a)$ of each
+# action over the others, and add them:
+#
+# $$Q(s,a) = V(s) + A(s,a) - \tfrac{1}{|\mathcal A|}\textstyle\sum_{a'} A(s,a').$$
+#
+# Every update, whatever its action was, now improves $V$.
+
+
+# %%
+def combine(value, advantage):
+    """V (B, 1) and A (B, num_actions) to Q (B, num_actions)."""
+    return value + advantage - advantage.mean(dim=1, keepdim=True)
+
+
+# %% tags=["nbval-check-output"]
+value, advantage = torch.tensor([[10.0]]), torch.tensor([[1.0, 5.0, 0.0]])
+print(combine(value, advantage).tolist())
+assert combine(value, advantage).tolist() == [[9.0, 13.0, 8.0]]  # the mean advantage is 2
+
+# %% [markdown]
+# What is the mean for? Leave it out, and $V+1$ with $A-1$ gives the same Q as $V$ with $A$: the
+# loss cannot tell them apart, and what the two outputs mean is left to chance. Watch it happen: one
+# state, true values 1 and 3, plain gradient descent from three starts.
+
+
+# %%
+def learned_split(start, subtract_mean):
+    """V after learning Q = (1, 3) from V = start, A = (0, 0)."""
+    value = nn.Parameter(torch.tensor([[float(start)]]))
+    advantage = nn.Parameter(torch.zeros(1, 2))
+    optimizer = torch.optim.SGD([value, advantage], lr=0.1)
+    for _ in range(500):
+        q = combine(value, advantage) if subtract_mean else value + advantage
+        loss = 0.5 * ((q - torch.tensor([[1.0, 3.0]])) ** 2).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return round(value.item(), 2), round(loss.item(), 6)
+
+
+# %% tags=["nbval-check-output"]
+print("start of V   V without the mean   V with the mean")
+for start in (-10, 0, 10):
+    without, with_mean = learned_split(start, False), learned_split(start, True)
+    print(f"{start:>10}{without[0]:>21}{with_mean[0]:>18}")
+    assert without[1] == with_mean[1] == 0  # Q is right in all six cases
+    assert with_mean[0] == 2.0  # the mean of 1 and 3
+
+# %% [markdown]
+# All six learned the right Q. Without the mean, V is wherever it happened to start from; with it, V
+# is the mean of the Q-values, 2, always. (The paper also tries the maximum instead of the mean. It
+# makes V the value of the best action, but the mean changes more calmly.)
+
+# %% [markdown]
+# ## The configuration
+#
+# The recipe `OURS` of notebook 3 with its settings as defaults, and two switches.
+
+
+# %%
+@dataclass(frozen=True)
+class Config:
+    # the methods of this notebook
+    double: bool = False  # CHANGED: q_net chooses, target_net judges
+    dueling: bool = False  # CHANGED: value and advantage streams
+    # the task
+    agent_steps: int = 50_000  # agent steps in all
+    gamma: float = 0.99  # discount of one agent step
+    only_fall_counts: bool = True  # reward -1 for the fall, 0 else; False: 1 a step
+    # the network
+    hidden: tuple = (128, 128)  # units
+    obs_scale: tuple = (2.4, 2.0, 0.21, 2.0)  # metres, m/s, rad, rad/s
+    # exploration
+    epsilon_end: float = 0.04  # probability of a random action, at last
+    epsilon_decay: int = 8_000  # agent steps over which it falls from 1
+    # replay
+    capacity: int = 50_000  # transitions
+    batch: int = 128  # transitions in a mini-batch
+    learn_start: int = 1_000  # transitions stored before the first update
+    # learning
+    train_every: int = 64  # agent steps
+    updates_per_train: int = 16  # updates
+    lr: float = 1e-3  # falls to 0 over agent_steps
+    clip_norm: float = 10.0  # length of the whole gradient at most
+    target_every: int = 64  # updates between hard copies
+    # selection
+    select_every: int = 2_500  # agent steps between two greedy evaluations
+
+
+DQN = Config()
+DOUBLE, DUELING = replace(DQN, double=True), replace(DQN, dueling=True)
+BOTH = replace(DQN, double=True, dueling=True)
+
+# %% [markdown]
+# ## The network
+#
+# A first layer for both streams, then one stream each. A stream has half as many units as the
+# second layer of the plain network, so that the two networks have about the same number of weights
+# and a difference between them is not one of size.
+
+
+# %%
+class QNetwork(nn.Module):
+    """Observations (B, O) to one Q-value per action (B, A)."""
+
+    def __init__(self, config, obs_size, num_actions):
+        super().__init__()
+        self.register_buffer("obs_scale", torch.tensor(config.obs_scale))
+        first, second = config.hidden
+        self.body = nn.Sequential(nn.Linear(obs_size, first), nn.ReLU())
+        self.dueling = config.dueling
+        if self.dueling:  # CHANGED
+            self.value = stream(first, second // 2, 1)
+            self.advantage = stream(first, second // 2, num_actions)
+        else:
+            self.q = stream(first, second, num_actions)
+
+    def forward(self, obs):
+        features = self.body(obs / self.obs_scale)
+        if self.dueling:
+            return combine(self.value(features), self.advantage(features))  # CHANGED
+        return self.q(features)
+
+
+def stream(inputs, hidden, outputs):
+    """One hidden layer and a linear output."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
+# %% tags=["nbval-check-output"]
+for name, config in {"plain": DQN, "dueling": DUELING}.items():
+    network = QNetwork(config, obs_size=4, num_actions=2)
+    weights = sum(p.numel() for p in network.parameters())
+    print(f"{name:<9}{tuple(network(torch.zeros(32, 4)).shape)} {weights:,} weights")
+
+# %% [markdown]
+# ## Brain, Agent, Environment
+#
+# The Brain of notebook 3, for this one recipe. What is new is which target it takes.
+
+
+# %%
+def make_batch(transitions):
+    """List of B transitions to one Transition of tensors: obs (B, O), the others (B,)."""
+    columns = Transition(*zip(*transitions, strict=True))
+    return Transition(
+        obs=torch.from_numpy(np.stack(columns.obs)),
+        action=torch.tensor(columns.action),
+        reward=torch.tensor(columns.reward, dtype=torch.float32),
+        next_obs=torch.from_numpy(np.stack(columns.next_obs)),
+        terminated=torch.tensor(columns.terminated, dtype=torch.float32),
+    )
+
+
+class Brain:
+    """A Q-network, its target network, and the rule by which both learn."""
+
+    def __init__(self, config, rng, obs_size=4, num_actions=2):
+        self.config, self.rng, self.num_actions = config, rng, num_actions
+        self.q_net = QNetwork(config, obs_size, num_actions)
+        self.target_net = QNetwork(config, obs_size, num_actions)
+        self.target_net.load_state_dict(self.q_net.state_dict())
+        self.target_rule = double_target if config.double else td_target  # CHANGED
+        self.memory = ReplayMemory(config.capacity, rng)
+        self.optimizer = torch.optim.Adam(self.q_net.parameters(), lr=config.lr, fused=True)
+        self.agent_steps = self.updates = self.copies = 0
+
+    def q_values(self, obs):
+        """Q-values (N, A) of observations (N, O), numpy to numpy."""
+        with torch.inference_mode():
+            return self.q_net(torch.from_numpy(obs)).numpy()
+
+    def greedy(self, obs):
+        """Best action for each of N observations (N, O): (N,) int64, no exploration."""
+        return self.q_values(obs).argmax(axis=1)
+
+    def epsilon(self):
+        """Probability of a random action now."""
+        share = min(self.agent_steps / self.config.epsilon_decay, 1.0)
+        return 1.0 + (self.config.epsilon_end - 1.0) * share
+
+    def decide_action(self, obs):
+        if self.rng.random() < self.epsilon():
+            return int(self.rng.integers(self.num_actions))
+        return int(self.greedy(obs[None])[0])
+
+    def learn(self, transition):
+        config = self.config
+        self.memory.push(*transition)
+        self.agent_steps += 1
+        if self.agent_steps % config.train_every == 0 and len(self.memory) >= config.learn_start:
+            for _ in range(config.updates_per_train):
+                self.update()
+
+    def update(self):
+        config = self.config
+        batch = make_batch(self.memory.sample(config.batch))
+        q = self.q_net(batch.obs).gather(1, batch.action[:, None])[:, 0]  # (B,)
+        target = self.target_rule(batch, self.q_net, self.target_net, config.gamma)  # CHANGED
+        assert q.shape == target.shape == (config.batch,)
+        loss = F.smooth_l1_loss(q, target)
+        done = min(self.agent_steps / config.agent_steps, 1.0)
+        self.optimizer.param_groups[0]["lr"] = config.lr * (1 - done)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.q_net.parameters(), config.clip_norm)
+        self.optimizer.step()
+        self.updates += 1
+        if self.updates % config.target_every == 0:
+            self.target_net.load_state_dict(self.q_net.state_dict())
+            self.copies += 1
+
+
+# %%
+class Agent:
+    """The cart: asks its brain what to do and hands it what came of it."""
+
+    def __init__(self, brain):
+        self.brain = brain
+
+    def get_action(self, obs):
+        return self.brain.decide_action(obs)
+
+    def learn(self, transition):
+        self.brain.learn(transition)
+
+
+class Environment:
+    """One CartPole-v1 (or another environment) and the training loop."""
+
+    def __init__(self, agent, config, seed, env=None):
+        self.agent, self.config, self.seed = agent, config, seed
+        self.env = env or gym.make("CartPole-v1", sutton_barto_reward=config.only_fall_counts)
+
+    def run(self, progress=None, select=None):
+        """Train for config.agent_steps; return the lengths of the episodes."""
+        config, lengths, length = self.config, [], 0
+        obs, _ = self.env.reset(seed=self.seed)
+        for agent_steps in range(1, config.agent_steps + 1):
+            action = self.agent.get_action(obs)
+            next_obs, reward, terminated, truncated, _ = self.env.step(action)
+            self.agent.learn(Transition(obs, action, reward, next_obs, terminated))
+            obs, length = next_obs, length + 1
+            if terminated or truncated:
+                lengths.append(length)
+                obs, length = self.env.reset()[0], 0
+                if progress is not None:
+                    progress(lengths)
+            if select is not None and agent_steps % config.select_every == 0:
+                select(lengths)
+        return lengths
+
+
+# %% [markdown]
+# ## What the agent believes, and what comes
+#
+# Every 2,500 agent steps 100 greedy episodes are played. For each, two numbers: what the network
+# *promised* at the first observation, $\max_a Q(s_0,a)$, and the discounted return that *came*. If
+# the promise is larger, the agent overestimates **its own** policy; whether the policy is good is
+# another matter.
+#
+# An episode is cut off after 500 steps, and later rewards do not come. With γ = 0.99 they would be
+# worth at most $0.99^{500}\cdot 100 = 0.66$.
+
+# %%
+SELECTION_SEEDS, TEST_SEEDS = 1_000_000, 2_000_000  # training uses 0, 1, 2, …
+ARENA = {  # 100 carts at once, with either reward
+    fall: gym.make_vec("CartPole-v1", num_envs=100, sutton_barto_reward=fall)
+    for fall in (True, False)
+}
+
+
+def promise_and_return(brain, seed):
+    """Mean promise, mean discounted return, mean length of 100 greedy episodes."""
+    config, envs = brain.config, ARENA[brain.config.only_fall_counts]
+    obs, _ = envs.reset(seed=seed)
+    promise, came, length, running = brain.q_values(obs).max(axis=1), 0.0, 0, np.ones(100, bool)
+    for t in range(500):
+        obs, reward, terminated, truncated, _ = envs.step(brain.greedy(obs))
+        came = came + config.gamma**t * reward * running
+        length = length + running
+        running = running & ~(terminated | truncated)
+        if not running.any():
+            break
+    return promise.mean(), came.mean(), length.mean()
+
+
+# %%
+Run = namedtuple("Run", "brain lengths curve test")
+CURVE = ("seed", "agent_steps", "greedy_mean", "promise", "came")
+
+
+def train(config, seed, live=None):
+    """One training from one seed: the curve, the last agent, its test."""
+    brain, curve = Brain(config, seed_everything(seed)), []
+
+    def select(lengths):
+        seeds = SELECTION_SEEDS + 1_000 * seed + len(curve)
+        promise, came, length = promise_and_return(brain, seeds)
+        curve.append((seed, brain.agent_steps, round(length, 2), round(promise, 3), round(came, 3)))
+
+    def progress(lengths):
+        if live is not None:
+            live.update(lengths, f"{brain.agent_steps:,} agent steps, ε {brain.epsilon():.2f}")
+
+    lengths = Environment(Agent(brain), config, seed).run(progress, select)
+    if live is not None:
+        live.close(lengths, f"{brain.agent_steps:,} agent steps, {brain.updates:,} updates")
+    test = evaluate(brain.greedy, ARENA[False], TEST_SEEDS + 1_000 * seed)
+    return Run(brain, lengths, curve, test)
+
+
+# %% [markdown]
+# ## Train: the same agent, once with each target
+#
+# First with the plain reward of 1 a step, so that values are discounted steps and the largest
+# possible one is 100. Notebook 3 ended with an agent that promised more than that.
+
+# %%
+STEPS = 5_000 if QUICK else 50_000
+runs = {}
+for name, config in {"DQN": DQN, "Double DQN": DOUBLE}.items():
+    config = replace(config, agent_steps=STEPS, only_fall_counts=False)
+    live = LiveCurve(
+        f"05_train_{'double' if config.double else 'dqn'}",
+        title=f"{name}: how long the exploring agent balances",
+        ylabel="agent steps",
+        goal=475,
+    )
+    runs[name] = train(config, seed=0, live=live)
+
+# %%
+print("promise and what came [discounted agent steps], greedy length [agent steps]")
+for name, run in runs.items():
+    print(name)
+    for _, agent_steps, length, promise, came in run.curve[:: 1 if QUICK else 4]:
+        print(f"{agent_steps:>8,}: promise {promise:6.1f}  came {came:5.1f}  length {length:5.0f}")
+    assert run.brain.updates > 0 and run.brain.copies > 0 and len(run.lengths) > 0
+
+# %% [markdown]
+# One seed proves nothing; here are the recorded curves of ten. Above the dashed line is more than
+# any agent can earn.
+
+
+# %%
+def recorded(name, column):
+    """Recorded curves of a variant as an array (seeds, points), and their agent steps (points,)."""
+    curves = load_curves(ROOT / "results" / f"05_{name}.csv", "agent_steps", column)
+    return np.stack([y for _, y in curves.values()]), next(iter(curves.values()))[0]
+
+
+figure, panels = plt.subplots(1, 2, figsize=(7.5, 3), sharey=True, layout="constrained")
+titles = {"promise_dqn": "DQN", "promise_double": "Double DQN"}
+for axes, (name, title) in zip(panels, titles.items(), strict=True):
+    for column, colour, label in (("promise", "#e8743b", "promised"), ("came", "#1f4e8c", "came")):
+        values, agent_steps = recorded(name, column)
+        low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
+        axes.plot(agent_steps, middle, color=colour, label=f"{label} (median, quartiles)")
+        axes.fill_between(agent_steps, low, high, color=colour, alpha=0.25, linewidth=0)
+    axes.axhline(100, color="0.5", linestyle="--", linewidth=1)
+    axes.set(title=f"{title}, {len(values)} seeds", xlabel="agent steps")
+panels[0].set_ylabel("value of the first observation\n[discounted agent steps]")
+panels[0].legend(fontsize=8)
+show(figure, "05_promise")
+
+# %% [markdown]
+# PROMISE_TEXT
+
+# %% [markdown]
+# ## Train: double and dueling together
+#
+# Now the recipe of notebook 3 as it is, with −1 at the fall.
+
+# %%
+live = LiveCurve(
+    "05_train_both",
+    title="Double and dueling: how long the exploring agent balances",
+    ylabel="agent steps",
+    goal=475,
+)
+both = train(replace(BOTH, agent_steps=20_000) if QUICK else BOTH, seed=0, live=live)
+best = max(both.curve, key=lambda point: point[2])
+print(f"best selection: {best[2]:.0f} agent steps, after {best[1]:,}")
+print(f"test of the last agent: {both.test.mean:.0f} ± {both.test.std:.0f} agent steps")
+
+# %% [markdown]
+# ## V and A over states
+#
+# With the two streams apart we may look at each. The cart stands in the middle and does not move;
+# across goes the angle of the pole, up goes how fast it turns.
+
+
+# %%
+def streams_over_states(brain, points=61):
+    """Angles [°], angular speeds [rad/s], V and A(right) - A(left) on the grid of both."""
+    angles, speeds = np.linspace(-12, 12, points), np.linspace(-2, 2, points)
+    grid = np.zeros((points, points, 4), np.float32)
+    grid[..., 2], grid[..., 3] = np.deg2rad(angles)[None, :], speeds[:, None]
+    net = brain.q_net
+    with torch.inference_mode():
+        features = net.body(torch.from_numpy(grid.reshape(-1, 4)) / net.obs_scale)
+        value, advantage = net.value(features)[:, 0], net.advantage(features)
+        right = advantage[:, 1] - advantage[:, 0]
+    return angles, speeds, value.reshape(points, -1).numpy(), right.reshape(points, -1).numpy()
+
+
+angles, speeds, value, right = streams_over_states(both.brain)
+figure, panels = plt.subplots(1, 2, figsize=(7.5, 3.2), sharey=True, layout="constrained")
+titles = "V: how good it is here", "A(right) − A(left): which push"
+largest = np.abs(right).max()
+limits = dict(cmap="viridis"), dict(cmap="RdBu", vmin=-largest, vmax=largest)
+for axes, z, title, how in zip(panels, (value, right), titles, limits, strict=True):
+    mesh = axes.pcolormesh(angles, speeds, z, shading="auto", **how)
+    figure.colorbar(mesh, ax=axes, label="value [falls, discounted]")
+    axes.set(title=title, xlabel="angle of the pole [°]")
+panels[0].set_ylabel("angular speed [rad/s]")
+show(figure, "05_streams")
+
+# %% [markdown]
+# STREAMS_TEXT
+
+# %% [markdown]
+# ## The ablation
+#
+# DQN, each change alone, both together: the same 50,000 agent steps, the same 20 seeds, the same
+# loop. Each figure is a mean over the seeds, with its 95 % bootstrap interval:
+#
+# - **solved at**: agent steps until 100 greedy episodes last 475 steps on average (or 50,000);
+# - **area**: the mean of the 20 evaluations of a training, the area under its curve;
+# - **last**: the greedy mean of the last agent. No best weights are kept here: what counts is where
+#   the training ends, and no evaluation chose it.
+#
+# A *bootstrap interval* asks how the mean would vary with other seeds: draw 20 of the 20 seeds with
+# replacement, take their mean, do it 10,000 times, and cut off 2.5 % at either side.
+#
+# `python -m benchmarks.ablate 05 --seeds 20` repeats it.
+
+# %%
+VARIANTS = {
+    "dqn": DQN,
+    "double": DOUBLE,
+    "dueling": DUELING,
+    "both": BOTH,
+    "promise_dqn": replace(DQN, only_fall_counts=False),
+    "promise_double": replace(DOUBLE, only_fall_counts=False),
+}
+
+# %%
+NAMES = {"dqn": "DQN", "double": "+ double", "dueling": "+ dueling", "both": "+ both"}
+rng = np.random.default_rng(0)
+print(f"{'':<11}{'solved':>7}{'solved at [1,000 agent steps]':>31}", end="")
+print(f"{'area [agent steps]':>23}{'last [agent steps]':>23}{'worst':>7}")
+for name, title in NAMES.items():
+    values, agent_steps = recorded(name, "greedy_mean")
+    first = np.where((values >= 475).any(axis=1), (values >= 475).argmax(axis=1), -1)
+    columns = agent_steps[first] / 1_000, values.mean(axis=1), values[:, -1]
+    print(f"{title:<11}{(values >= 475).any(axis=1).sum():>4}/{len(values)}", end="")
+    for column, width in zip(columns, (31, 23, 23), strict=True):
+        low, high = bootstrap_interval(column, rng)
+        print(f"{f'{column.mean():.1f} ({low:.1f} to {high:.1f})':>{width}}", end="")
+    print(f"{values[:, -1].min():>7.0f}")
+
+# %%
+figure, panels = plt.subplots(1, 4, figsize=(7.5, 2.6), sharey=True, layout="constrained")
+for axes, (name, title) in zip(panels, NAMES.items(), strict=True):
+    curves = load_curves(ROOT / "results" / f"05_{name}.csv", "agent_steps", "greedy_mean")
+    plot_band(axes, curves, f"range of {len(curves)} seeds")
+    for x, y in curves.values():
+        axes.plot(x, y, color="#1f4e8c", linewidth=0.5, alpha=0.5)
+    axes.axhline(475, color="#e8743b", linestyle="--", linewidth=1)
+    axes.set(title=title, xlim=(0, 51_000), ylim=(0, 520))
+    axes.set_xticks([0, 25_000, 50_000], ["0", "25,000", "50,000"])
+panels[0].set_ylabel("greedy mean [agent steps]")
+figure.supxlabel("agent steps of training", fontsize=10)
+show(figure, "05_ablation")
+
+# %% [markdown]
+# ABLATION_TEXT
+
+# %% [markdown]
+# ## What you should see
+#
+# SEE_TEXT
+
+# %% [markdown]
+# ## Differences from the papers
+#
+# | | Papers | Here |
+# |---|---|---|
+# | task | 57 Atari games, pixels | CartPole, four numbers |
+# | Double DQN: who chooses | the network that learns | the same |
+# | target copies, tuned for Double | every 30,000 updates | every 64 updates |
+# | dueling streams | 512 units each after the convolutions | 64 units each after a common layer |
+# | gradients into the common layer | scaled by 1/√2 | as they are |
+# | mean or maximum in the dueling sum | mean | mean |
+# | number of weights | the dueling network has more | about the same |
+
+# %%
+check_learned("double and dueling: best greedy mean [agent steps]", best[2], at_least=475)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. *(5 min)* Three actions, guesses −1 or +1 as above. Count the cases: how much too large is the
+#    largest guess? Check it with `product`.
+# 2. *(10 min)* Let `double_target` choose with `target_net` and judge with `q_net`. Is that Double
+#    DQN too? Which of the two networks should the newer information come from?
+# 3. *(10 min)* Replace the mean in `combine` by the maximum. What is V now?
+# 4. *(15 min)* Copy the target after every update (`target_every=1`). Which of DQN and Double DQN
+#    suffers more? Why are the two targets nearly the same then?
+# 5. *(20 min)* Give CartPole 16 actions, eight of which push left and eight right. How do promise
+#    and return change for DQN and for Double DQN?
+
+# %% [markdown]
+# ## Summary
+#
+# - The maximum over noisy values is too high, the more the more actions there are.
+# - Double DQN: the network that learns chooses, the target network judges. One line.
+# - Dueling: Q = V + A − mean A; the mean makes V and A mean something.
+# - An ablation compares over many seeds, at the same budget, with intervals.
+#
+# **Next:** notebook 6 changes which transitions are drawn, and how many rewards are summed.
