@@ -12,16 +12,18 @@ from pathlib import Path
 from helpers.plotting import save_curves
 from helpers.runtime import ROOT
 
+COMMON = [
+    "Config", "DQN", "BOTH", "td_target", "QNetwork", "make_batch", "epsilon", "descend", "Brain",
+    "Agent", "Environment", "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "Run", "CURVE", "train",
+    "VARIANTS",
+]  # fmt: skip
 NOTEBOOKS = {
     "05": (
         "draft_05_double_dueling",
-        [
-            "Config", "DQN", "DOUBLE", "BOTH", "combine", "td_target", "double_target", "QNetwork",
-            "stream", "make_batch", "Brain", "Agent", "Environment", "SELECTION_SEEDS", "ARENA",
-            "promise_and_return", "Run", "CURVE", "train", "VARIANTS",
-        ],
+        [*COMMON, "DOUBLE", "combine", "stream", "double_target", "promise_and_return"],
     ),
-}  # fmt: skip
+    "06": ("draft_06_prioritized_nstep", [*COMMON, "N_STEP", "NStep", "beta"]),
+}
 
 
 def load(number):

@@ -48,32 +48,3 @@ def evaluate(act, envs, seed, max_agent_steps=27_000):
         if not running.any():
             break
     return Evaluation(returns, float(returns.mean()), float(returns.std()), int(lengths.sum()))
-
-
-def bootstrap_interval(values, rng, level=0.95, draws=10_000):
-    """Interval of the mean over seeds: what other seeds would be likely to give.
-
-    Draws as many values as there are, with replacement, takes their mean, and repeats.
-
-    Args:
-        values: (seeds,) one finite figure for each seed, at least two.
-        rng: numpy ``Generator``.
-        level: share of the means that lie inside, in (0, 1).
-        draws: repetitions.
-
-    Returns:
-        (low, high), the percentiles of the means.
-
-    Raises:
-        ValueError: if there are fewer than two values, or one is not finite.
-
-    Source: Efron 1979, *Bootstrap methods: another look at the jackknife*; percentile method.
-    """
-    values = np.asarray(values, float)
-    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
-        raise ValueError(f"expected at least two finite values, shape (seeds,), got {values}")
-    if not 0 < level < 1:
-        raise ValueError(f"expected level in (0, 1), got {level}")
-    means = rng.choice(values, (draws, len(values))).mean(axis=1)
-    low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
-    return float(low), float(high)

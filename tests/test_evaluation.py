@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from helpers.evaluation import bootstrap_interval, evaluate
+from helpers.evaluation import evaluate
 
 
 class Lengths:
@@ -70,29 +70,3 @@ def test_cartpole_pushed_one_way_falls_soon_and_repeatably():
     first, again = (evaluate(act, envs, seed=3) for _ in range(2))
     assert first.returns.min() >= 8 and first.returns.max() <= 12
     assert first.returns.tolist() == again.returns.tolist()
-
-
-def test_bootstrap_interval_has_the_width_of_the_standard_error():
-    values = np.random.default_rng(0).normal(5.0, 2.0, 100)
-    low, high = bootstrap_interval(values, np.random.default_rng(1))
-    error = values.std() / 10
-    assert low < values.mean() < high
-    assert (high - low) / error == pytest.approx(2 * 1.96, rel=0.05)
-    assert bootstrap_interval([3.0, 3.0], np.random.default_rng(0)) == (3.0, 3.0)
-
-
-def test_bootstrap_interval_covers_the_truth_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    hits = 0
-    for _ in range(300):
-        low, high = bootstrap_interval(rng.normal(size=20), rng, level=0.8, draws=400)
-        hits += low < 0 < high
-    assert 0.70 < hits / 300 < 0.86  # a little below 0.8 for 20 values
-
-
-@pytest.mark.parametrize("values", [[1.0], [1.0, np.nan], [[1.0, 2.0]]])
-def test_bootstrap_interval_refuses(values):
-    with pytest.raises(ValueError, match="finite values"):
-        bootstrap_interval(values, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="level"):
-        bootstrap_interval([1.0, 2.0], np.random.default_rng(0), level=95)

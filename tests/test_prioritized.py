@@ -1,12 +1,16 @@
 """Prioritized replay: the tree against slow sums, frequencies by χ², keys that outlive the ring."""
 
+import inspect
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import prioritized
 from helpers.prioritized import PrioritizedFrameReplayMemory, PrioritizedReplayMemory, SumTree
 from tests.test_replay import H, W, play
+from tools.definitions import define
 
 
 def rng(seed=0):
@@ -257,3 +261,39 @@ def test_nothing_complete_is_named():
     memory, _ = frames(pushes=2)
     with pytest.raises(ValueError, match="not complete: push more"):
         memory.sample(1, 0.5)
+
+
+# --- faults that are often made, planted ------------------------------------------------------
+
+FAULTS = {  # (text, broken text, the test that must notice)
+    "weights not normalised": ("weight / weight.max()", "weight", test_shares_and_weights_by_hand),
+    "priority written after the ring has moved on": (
+        "here = self._written[slots] == written",
+        "here = slots >= 0",
+        test_a_priority_that_comes_too_late_is_dropped,
+    ),
+    "new transitions come last": (
+        "self._largest**self.alpha",
+        "0.001",
+        test_new_transitions_get_the_highest_priority_so_far,
+    ),
+    "alpha forgotten": (
+        "self._tree[slots] = priority**self.alpha",
+        "self._tree[slots] = priority",
+        test_shares_and_weights_by_hand,
+    ),
+    "sign of the error kept": ("np.abs(np.asarray(errors, float))", "np.asarray(errors, float)",
+                               test_shares_and_weights_by_hand),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_fault_is_noticed(monkeypatch, fault):
+    text, broken, notice = FAULTS[fault]
+    source = inspect.getsource(prioritized)
+    assert text in source
+    wrong = define(source.replace(text, broken), ["_Priorities", "SumTree", "Sample",
+                   "PrioritizedReplayMemory", "PrioritizedFrameReplayMemory"])  # fmt: skip
+    monkeypatch.setitem(globals(), "PrioritizedReplayMemory", wrong["PrioritizedReplayMemory"])
+    with pytest.raises((AssertionError, ValueError)):
+        notice()

@@ -52,8 +52,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from helpers.evaluation import bootstrap_interval, evaluate
-from helpers.plotting import LiveCurve, load_curves, plot_band, show
+from helpers.ablation import draw_curves, print_table
+from helpers.evaluation import evaluate
+from helpers.plotting import LiveCurve, load_curves, show
 from helpers.replay import ReplayMemory, Transition
 from helpers.runtime import check_learned, profile, seed_everything, versions
 
@@ -342,6 +343,23 @@ def make_batch(transitions):
     )
 
 
+def epsilon(config, agent_steps):
+    """Probability of a random action now."""
+    share = min(agent_steps / config.epsilon_decay, 1.0)
+    return 1.0 + (config.epsilon_end - 1.0) * share
+
+
+def descend(loss, optimizer, config, agent_steps):
+    """One update of the weights, at the learning rate that is due now."""
+    group = optimizer.param_groups[0]
+    group["lr"] = config.lr * (1 - min(agent_steps / config.agent_steps, 1.0))
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(group["params"], config.clip_norm)
+    optimizer.step()
+
+
+# %%
 class Brain:
     """A Q-network, its target network, and the rule by which both learn."""
 
@@ -364,13 +382,8 @@ class Brain:
         """Best action for each of N observations (N, O): (N,) int64, no exploration."""
         return self.q_values(obs).argmax(axis=1)
 
-    def epsilon(self):
-        """Probability of a random action now."""
-        share = min(self.agent_steps / self.config.epsilon_decay, 1.0)
-        return 1.0 + (self.config.epsilon_end - 1.0) * share
-
     def decide_action(self, obs):
-        if self.rng.random() < self.epsilon():
+        if self.rng.random() < epsilon(self.config, self.agent_steps):
             return int(self.rng.integers(self.num_actions))
         return int(self.greedy(obs[None])[0])
 
@@ -389,12 +402,7 @@ class Brain:
         target = self.target_rule(batch, self.q_net, self.target_net, config.gamma)  # CHANGED
         assert q.shape == target.shape == (config.batch,)
         loss = F.smooth_l1_loss(q, target)
-        done = min(self.agent_steps / config.agent_steps, 1.0)
-        self.optimizer.param_groups[0]["lr"] = config.lr * (1 - done)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.q_net.parameters(), config.clip_norm)
-        self.optimizer.step()
+        descend(loss, self.optimizer, config, self.agent_steps)
         self.updates += 1
         if self.updates % config.target_every == 0:
             self.target_net.load_state_dict(self.q_net.state_dict())
@@ -491,7 +499,10 @@ def train(config, seed, live=None):
 
     def progress(lengths):
         if live is not None:
-            live.update(lengths, f"{brain.agent_steps:,} agent steps, ε {brain.epsilon():.2f}")
+            live.update(
+                lengths,
+                f"{brain.agent_steps:,} agent steps, ε {epsilon(config, brain.agent_steps):.2f}",
+            )
 
     lengths = Environment(Agent(brain), config, seed).run(progress, select)
     if live is not None:
@@ -636,33 +647,13 @@ VARIANTS = {
 }
 
 # %%
-NAMES = {"dqn": "DQN", "double": "+ double", "dueling": "+ dueling", "both": "+ both"}
-rng = np.random.default_rng(0)
-print(f"{'':<11}{'solved':>7}{'solved at [1,000 agent steps]':>31}", end="")
-print(f"{'area [agent steps]':>23}{'last [agent steps]':>23}{'worst':>7}")
-for name, title in NAMES.items():
-    values, agent_steps = recorded(name, "greedy_mean")
-    first = np.where((values >= 475).any(axis=1), (values >= 475).argmax(axis=1), -1)
-    columns = agent_steps[first] / 1_000, values.mean(axis=1), values[:, -1]
-    print(f"{title:<11}{(values >= 475).any(axis=1).sum():>4}/{len(values)}", end="")
-    for column, width in zip(columns, (31, 23, 23), strict=True):
-        low, high = bootstrap_interval(column, rng)
-        print(f"{f'{column.mean():.1f} ({low:.1f} to {high:.1f})':>{width}}", end="")
-    print(f"{values[:, -1].min():>7.0f}")
-
-# %%
-figure, panels = plt.subplots(1, 4, figsize=(7.5, 2.6), sharey=True, layout="constrained")
-for axes, (name, title) in zip(panels, NAMES.items(), strict=True):
-    curves = load_curves(ROOT / "results" / f"05_{name}.csv", "agent_steps", "greedy_mean")
-    plot_band(axes, curves, f"range of {len(curves)} seeds")
-    for x, y in curves.values():
-        axes.plot(x, y, color="#1f4e8c", linewidth=0.5, alpha=0.5)
-    axes.axhline(475, color="#e8743b", linestyle="--", linewidth=1)
-    axes.set(title=title, xlim=(0, 51_000), ylim=(0, 520))
-    axes.set_xticks([0, 25_000, 50_000], ["0", "25,000", "50,000"])
-panels[0].set_ylabel("greedy mean [agent steps]")
-figure.supxlabel("agent steps of training", fontsize=10)
-show(figure, "05_ablation")
+NAMES = {"DQN": "dqn", "+ double": "double", "+ dueling": "dueling", "+ both": "both"}
+curves = {
+    title: load_curves(ROOT / "results" / f"05_{name}.csv", "agent_steps", "greedy_mean")
+    for title, name in NAMES.items()
+}
+print_table(curves, 475, np.random.default_rng(0))
+show(draw_curves(curves, 475, "greedy mean [agent steps]"), "05_ablation")
 
 # %% [markdown]
 # ABLATION_TEXT

@@ -13,8 +13,17 @@ from tools.definitions import TWINS, define
 
 TWIN = TWINS / "draft_05_double_dueling.py"
 NAMES = [
-    *("Config", "combine", "td_target", "double_target", "QNetwork", "stream", "make_batch"),
-    *("Brain", "Agent", "Environment", "ARENA", "promise_and_return"),
+    *(
+        "Config",
+        "combine",
+        "td_target",
+        "double_target",
+        "QNetwork",
+        "stream",
+        "make_batch",
+        "epsilon",
+    ),
+    *("descend", "Brain", "Agent", "Environment", "ARENA", "promise_and_return"),
 ]
 
 

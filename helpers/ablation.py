@@ -1,0 +1,92 @@
+"""Ablations: the same training with one thing changed, over many seeds, compared with intervals."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from helpers.plotting import plot_band
+
+
+def bootstrap_interval(values, rng, level=0.95, draws=10_000):
+    """Interval of the mean over seeds: what other seeds would be likely to give.
+
+    Draws as many values as there are, with replacement, takes their mean, and repeats.
+
+    Args:
+        values: (seeds,) one finite figure for each seed, at least two.
+        rng: numpy ``Generator``.
+        level: share of the means that lie inside, in (0, 1).
+        draws: repetitions.
+
+    Returns:
+        (low, high), the percentiles of the means.
+
+    Raises:
+        ValueError: if there are fewer than two values, or one is not finite.
+
+    Source: Efron 1979, *Bootstrap methods: another look at the jackknife*; percentile method.
+    """
+    values = np.asarray(values, float)
+    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
+        raise ValueError(f"expected at least two finite values, shape (seeds,), got {values}")
+    if not 0 < level < 1:
+        raise ValueError(f"expected level in (0, 1), got {level}")
+    means = rng.choice(values, (draws, len(values))).mean(axis=1)
+    low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)
+
+
+def summarise(curves, goal, rng):
+    """Figures of one variant from its greedy evaluations.
+
+    Args:
+        curves: ``{seed: (agent steps, greedy means)}`` as ``load_curves`` returns, all of the
+            same agent steps.
+        goal: greedy mean that counts as solved.
+        rng: numpy ``Generator`` for the intervals.
+
+    Returns:
+        A dictionary: seeds, solved (how many), worst (last mean of the worst seed), and as
+        (mean, low, high) with 95 % bootstrap intervals: solved_at (agent steps until the first
+        mean >= goal, the whole budget if never), area (mean of all evaluations), last.
+
+    Raises:
+        ValueError: if the curves were not evaluated at the same agent steps.
+    """
+    agent_steps = next(iter(curves.values()))[0]
+    if any(not np.array_equal(agent_steps, x) for x, _ in curves.values()):
+        raise ValueError("expected all seeds to be evaluated at the same agent steps, they are not")
+    values = np.stack([y for _, y in curves.values()])  # (seeds, evaluations)
+    solved = (values >= goal).any(axis=1)
+    first = np.where(solved, (values >= goal).argmax(axis=1), -1)
+    columns = dict(solved_at=agent_steps[first], area=values.mean(axis=1), last=values[:, -1])
+    figures = {k: (float(c.mean()), *bootstrap_interval(c, rng)) for k, c in columns.items()}
+    return dict(seeds=len(values), solved=int(solved.sum()), worst=values[:, -1].min(), **figures)
+
+
+def print_table(variants, goal, rng):
+    """Print one line per variant: ``{title: curves}``, curves as in ``summarise``."""
+    wide = max(map(len, variants))
+    print(f"{'':<{wide}} solved   solved at [agent steps]      area {'':<18}last {'':<18}worst")
+    for title, curves in variants.items():
+        found = summarise(curves, goal, rng)
+        at = "{:>7,.0f} ({:,.0f} to {:,.0f})".format(*found["solved_at"])
+        area, last = ("{:>5.0f} ({:.0f} to {:.0f})".format(*found[k]) for k in ("area", "last"))
+        solved = f"{found['solved']:>3}/{found['seeds']}"
+        print(f"{title:<{wide}} {solved:<7} {at:<27} {area:<22} {last:<22} {found['worst']:.0f}")
+
+
+def draw_curves(variants, goal, ylabel):
+    """Return a figure with one panel per variant: every seed, their range and the goal."""
+    shape = dict(figsize=(max(7.5, 1.8 * len(variants)), 2.7), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(1, len(variants), squeeze=False, **shape)
+    for axes, (title, curves) in zip(panels.flat, variants.items(), strict=True):
+        plot_band(axes, curves, f"range of {len(curves)} seeds")
+        for x, y in curves.values():
+            axes.plot(x, y, color="#1f4e8c", linewidth=0.5, alpha=0.5)
+        axes.axhline(goal, color="#e8743b", linestyle="--", linewidth=1)
+        axes.set_title(title, fontsize=9)
+        last = max(x.max() for x, _ in curves.values())
+        axes.set_xticks([0, last / 2, last], ["0", f"{last / 2:,.0f}", f"{last:,.0f}"], fontsize=8)
+    panels[0, 0].set_ylabel(ylabel)
+    figure.supxlabel("agent steps of training", fontsize=10)
+    return figure

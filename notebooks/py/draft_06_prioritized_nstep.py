@@ -1,0 +1,725 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 6. Several steps at once, and the surprising ones first
+#
+# **Promise:** you make rewards travel faster, in two independent ways: by summing several rewards
+# before the network is asked (n-step returns), and by drawing those transitions more often that the
+# network is most wrong about (prioritized replay).
+#
+# **Papers:** Sutton 1988, *Learning to predict by the methods of temporal differences*; Schaul et
+# al. 2016, [*Prioritized experience replay*](https://arxiv.org/abs/1511.05952).
+#
+# **Time:** not measured yet.
+
+# %% [markdown]
+# ## You will be able to
+#
+# 1. compute n-step returns by hand, at an end and at a time limit too;
+# 2. say what is wrong with them when the agent explores, and why they help all the same;
+# 3. draw from a sum tree, and explain what it costs;
+# 4. say why prioritized draws need importance weights, and compute them.
+#
+# **What changes from notebook 3:** what the memory hands out. Every changed line carries
+# `# CHANGED`. (The changes of notebook 5 are left out here, so that each effect is seen alone;
+# notebook 7 puts all together.)
+
+# %% [markdown]
+# ## Set-up
+
+# %%
+import sys
+from pathlib import Path
+
+ROOT = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers").is_dir())
+sys.path.insert(0, str(ROOT))
+
+# %%
+import time
+from collections import deque, namedtuple
+from dataclasses import dataclass, replace
+
+import gymnasium as gym
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from helpers.ablation import draw_curves, print_table
+from helpers.evaluation import evaluate
+from helpers.plotting import LiveCurve, load_curves, show
+from helpers.prioritized import PrioritizedReplayMemory, SumTree
+from helpers.replay import ReplayMemory, Transition
+from helpers.runtime import check_learned, profile, seed_everything, show_source, versions
+
+QUICK = profile() == "quick"
+torch.set_num_threads(1)  # these networks are so small that more threads only wait
+versions()
+
+# %% [markdown]
+# ## Idea 1: n-step returns
+#
+# So far a target holds one reward, and then asks the network: $r_t + \gamma\max_a Q(s_{t+1},a)$. If
+# the reward comes ten steps later, it needs ten rounds of updates to get back here. Nothing forces
+# us to ask so early. With $n$ rewards:
+#
+# $$y_t = r_t + \gamma r_{t+1} + \dots + \gamma^{n-1} r_{t+n-1} + \gamma^n \max_a Q(s_{t+n}, a).$$
+#
+# A game that runs $r = 1, 2, 3, 4$, with $n=3$ and $\gamma=0.5$:
+#
+# | window | return | then |
+# |---|---|---|
+# | steps 0 to 2 | $1 + 0.5\cdot2 + 0.25\cdot3 = 2.75$ | $+\,0.125\,\max Q(s_3)$ |
+# | steps 1 to 3, the game **ends** with step 3 | $2 + 0.5\cdot3 + 0.25\cdot4 = 4.5$ | nothing |
+# | steps 2 and 3 | $3 + 0.5\cdot4 = 5$ | nothing |
+# | step 3 | $4$ | nothing |
+
+# %% [markdown]
+# And if the **clock** stops the game after step 3? Then it could have gone on. The window of steps
+# 1 to 3 is complete and bootstraps from $s_4$. Those of steps 2 and 3 and of step 3 alone lack
+# rewards that never came: either they bootstrap earlier, with $\gamma^2$ and $\gamma^1$ (as
+# `FrameReplayMemory` does it), or they are left out, which keeps the discount the same for all
+# rows: $\gamma^n$, or 0 after an end. Here they are left out, at most $n-1$ of the 500 steps of an
+# episode.
+#
+# What no window may do is reach into the next game.
+
+
+# %%
+class NStep:
+    """Folds the steps of one environment into transitions over n steps."""
+
+    def __init__(self, n, gamma):
+        self.n, self.gamma, self.window = n, gamma, deque()
+
+    def add(self, transition, truncated):
+        """Take one step; return the list of transitions that are complete now."""
+        self.window.append(transition)
+        complete = []
+        if len(self.window) == self.n:
+            complete.append(self.fold())
+        if transition.terminated:
+            while self.window:  # shorter windows: after the end nothing follows
+                complete.append(self.fold())
+        if truncated:
+            self.window.clear()  # what would have followed is not known
+        return complete
+
+    def fold(self):
+        """The whole window as one transition; its first step leaves."""
+        reward = sum(self.gamma**k * step.reward for k, step in enumerate(self.window))
+        last, first = self.window[-1], self.window.popleft()
+        return Transition(first.obs, first.action, reward, last.next_obs, last.terminated)
+
+
+# %% tags=["nbval-check-output"]
+def story(ends):
+    """Rewards 1, 2, 3, 4 in a row; the game then ends, or the clock stops it."""
+    steps, found = NStep(n=3, gamma=0.5), []
+    for t in range(4):
+        terminated, truncated = t == 3 and ends, t == 3 and not ends
+        step = Transition(f"s{t}", 0, t + 1.0, f"s{t + 1}", terminated)
+        found += steps.add(step, truncated)
+    return [(row.obs, row.reward, row.next_obs, row.terminated) for row in found]
+
+
+for ends in (True, False):
+    print("the game ends:" if ends else "the clock stops it:")
+    for obs, reward, next_obs, terminated in story(ends):
+        print(f"  {obs}: return {reward:.2f}, then {'nothing' if terminated else next_obs}")
+assert [row[1] for row in story(True)] == [2.75, 4.5, 5.0, 4.0]
+assert story(False) == [("s0", 2.75, "s3", False), ("s1", 4.5, "s4", False)]
+
+# %% [markdown]
+# ### How far a reward travels
+#
+# A chain of twelve states, one step to the right each time, reward 1 at the end, γ = 0.9. A table
+# of values is updated once for every state, *from left to right*, so that each sweep uses what the
+# sweep before has left. The picture shows the values after one, two and three sweeps.
+
+
+# %%
+def sweep(values, n, gamma=0.9):
+    """One update of every state of the chain; state i + 1 follows i, the reward is at the end."""
+    new = values.copy()
+    last = len(values) - 1
+    for state in range(len(values)):
+        end = state + n - 1 >= last
+        new[state] = gamma ** (last - state) if end else gamma**n * values[state + n]
+    return new
+
+
+figure, panels = plt.subplots(1, 3, figsize=(7.5, 2.4), sharey=True, layout="constrained")
+for axes, n in zip(panels, (1, 3, 5), strict=True):
+    rows, values = [], np.zeros(12)
+    for _ in range(3):
+        values = sweep(values, n)
+        rows.append(values)
+    mesh = axes.imshow(rows, vmin=0, vmax=1, aspect="auto", cmap="viridis")
+    axes.set(title=f"n = {n}", xlabel="state", yticks=range(3), yticklabels=[1, 2, 3])
+panels[0].set_ylabel("sweeps")
+figure.colorbar(mesh, ax=panels, label="value")
+show(figure, "06_chain")
+
+# %% tags=["nbval-check-output"]
+for n in (1, 3, 5):
+    values, sweeps = np.zeros(12), 0
+    while (values == 0).any():
+        values, sweeps = sweep(values, n), sweeps + 1
+    print(f"n = {n}: every state knows of the reward after {sweeps} sweeps")
+    assert sweeps == -(-12 // n)  # 12 / n, rounded up
+
+# %% [markdown]
+# ### What is wrong with it
+#
+# The target claims: *take this action, then act as well as possible*. But the rewards inside the
+# window come from what the agent **did**, exploration included. Say the best action earns 0, and
+# one time in five the agent explores and loses a point with its second step. A 1-step target of the
+# first step asks the network about the second, and hears of the best action, 0. A 2-step return
+# contains the blunder: on average $-0.2\,\gamma$, however long one learns.
+#
+# That is the **off-policy bias** of n-step returns. (Algorithms such as Retrace correct it; Rainbow
+# and we do not.) It shrinks as ε falls, and old transitions, collected with a larger ε, leave the
+# memory. Small $n$ keeps it small.
+
+# %% tags=["nbval-check-output"]
+gamma, blunders = 0.9, 0.2
+outcomes = [(blunders, -1.0), (1 - blunders, 0.0)]  # probability, reward of the second step
+one_step = 0.0 + gamma * max(-1.0, 0.0)  # asks for the best second action
+two_steps = sum(p * (0.0 + gamma * reward) for p, reward in outcomes)
+print(f"1-step target {one_step:.2f}   mean 2-step return {two_steps:.2f}   truth 0.00")
+assert one_step == 0.0 and np.isclose(two_steps, -0.18)
+
+# %% [markdown]
+# ## Idea 2: the surprising ones first
+#
+# A uniform memory hands out each transition equally often: the thousandth time that a safe pole
+# stayed safe as often as the one time that it fell. Prioritized replay draws transition $i$ with
+# probability
+#
+# $$P(i) = \frac{p_i^\alpha}{\sum_k p_k^\alpha}, \qquad p_i = |\delta_i| + \epsilon,$$
+#
+# where $\delta_i$ is the error that the network made when it saw $i$ last: target minus prediction.
+# $\alpha=0$ is uniform, $\alpha=1$ fully in proportion; $\epsilon$ keeps a transition with error 0
+# alive. Nothing is known yet of a new transition, so it gets the highest priority so far.
+
+# %% [markdown]
+# ### What it could bring
+#
+# The *blind cliff walk* of the paper: $n$ states in a row, in each the right action leads on and
+# the wrong one back to the start with nothing; only the right action in the last state pays 1.
+# Random play finds the end once in $2^n$ games. Fill a memory with all of it and learn from one
+# transition after another, drawn uniformly or the one with the largest error (with the errors all
+# known, the best case). How many updates until the values are right?
+
+
+# %%
+def cliff_walk(n):
+    """Transitions (state, action, reward, next state or -1) of random play, as often as they come.
+
+    Every game of right actions that ends with a wrong one, in the share it would have.
+    """
+    rows = []
+    for length in range(n):
+        for _ in range(2 ** (n - 1 - length)):  # 2^(n-1-length) games fall at this state
+            rows += [(s, 1, 0.0, s + 1) for s in range(length)] + [(length, 0, 0.0, -1)]
+    return rows + [(s, 1, float(s == n - 1), s + 1 if s < n - 1 else -1) for s in range(n)]
+
+
+def updates_needed(n, prioritized, rng, gamma=0.9, rate=0.25, limit=200_000):
+    """Updates of a table until its mean squared error is below 0.001."""
+    rows = np.array(cliff_walk(n))
+    state, action, next_state = rows[:, [0, 1, 3]].astype(int).T
+    truth = gamma ** np.arange(n - 1, -1, -1)  # of the right actions; the wrong ones are worth 0
+    q, error = np.zeros((n + 1, 2)), np.abs(rows[:, 2])
+    for update in range(1, limit + 1):
+        i = int(error.argmax()) if prioritized else int(rng.integers(len(rows)))
+        target = rows[i, 2] + gamma * q[next_state[i]].max() * (next_state[i] >= 0)
+        q[state[i], action[i]] += rate * (target - q[state[i], action[i]])
+        if prioritized:  # the oracle: all errors are computed anew
+            targets = rows[:, 2] + gamma * q[next_state].max(axis=1) * (next_state >= 0)
+            error = np.abs(targets - q[state, action])
+        if update % 10 == 0 and np.mean((q[:n, 1] - truth) ** 2) < 1e-3:
+            return update
+    return limit
+
+
+sizes = range(2, 8 if QUICK else 11)
+rng = np.random.default_rng(0)
+uniform = [np.median([updates_needed(n, False, rng) for _ in range(5)]) for n in sizes]
+oracle = [updates_needed(n, True, rng) for n in sizes]
+memories = [len(cliff_walk(n)) for n in sizes]
+figure, axes = plt.subplots(figsize=(5.5, 3), layout="constrained")
+axes.loglog(memories, uniform, "o-", color="0.5", label="uniform (median of 5)")
+axes.loglog(memories, oracle, "o-", color="#1f4e8c", label="largest error first")
+axes.set(title="Blind cliff walk: what the order is worth", xlabel="transitions in the memory")
+axes.set_ylabel("updates until learned")
+axes.legend(fontsize=8)
+show(figure, "06_cliff_walk")
+
+# %% [markdown]
+# CLIFF_TEXT
+
+# %% [markdown]
+# ### The sum tree
+#
+# To draw in proportion to a million priorities, and to change some of them all the time, neither a
+# list (a draw looks at all of them) nor a sorted one (so does a change) will do. A **sum tree**
+# does both by looking at 20 numbers. The leaves are the priorities, every other node is the sum of
+# its two children:
+#
+# ```
+#                 10
+#            /          \
+#           4             6
+#         /   \         /   \
+#        3     1       4     2        index 0, 1, 2, 3
+# ```
+#
+# Draw a number between 0 and 10, say 5.5. The left half holds 4; 5.5 is beyond it, so go right and
+# take 4 off: 1.5. There the left child holds 4, 1.5 lies within it: index 2. A change of a leaf
+# changes the sums above it, nothing else.
+
+# %% tags=["nbval-check-output"]
+tree = SumTree(4)
+tree[np.arange(4)] = [3.0, 1.0, 4.0, 2.0]
+print("total", tree.total, "  5.5 falls on index", tree.find([5.5])[0])
+tree[2] = 0.5
+print("total", tree.total, "  5.5 falls on index", tree.find([5.5])[0])
+assert tree.total == 6.5 and tree.find([5.5])[0] == 3
+
+# %% [markdown]
+# Drawn often, every index comes as often as its priority says:
+
+# %%
+draws = np.concatenate([tree.draw(32, rng) for _ in range(1_000)])
+print("index  share wanted  share drawn")
+for index, share in enumerate(np.bincount(draws, minlength=4) / len(draws)):
+    print(f"{index:>5}{tree[index] / tree.total:>14.3f}{share:>13.3f}")
+
+# %% [markdown]
+# And this is all of it. Both directions work on whole arrays: a batch of 32 goes down the tree
+# together, level by level.
+
+# %%
+show_source(SumTree)
+
+# %% [markdown]
+# What does it cost? Drawing 32 and changing 32, with a million entries, beside a uniform draw:
+
+# %%
+big = SumTree(1_000_000)
+big[np.arange(1_000_000)] = rng.random(1_000_000)
+some = rng.integers(0, 1_000_000, 32)
+jobs = {
+    "uniform draw": lambda: rng.integers(0, 1_000_000, 32),
+    "tree: draw": lambda: big.draw(32, rng),
+    "tree: change": lambda: big.__setitem__(some, np.ones(32)),
+}
+for name, job in jobs.items():
+    started = time.perf_counter()
+    for _ in range(2_000):
+        job()
+    seconds = (time.perf_counter() - started) / 2_000
+    print(f"{name:<14}{1e6 * seconds:>7.0f} µs for 32 {32 / seconds:>14,.0f} a second")
+
+# %% [markdown]
+# ### Importance weights
+#
+# Drawing some transitions more often has a price. The loss is meant to be a mean over what
+# *happens*; now surprising events count as if they happened more often, and where the outcome is
+# random, the values become wrong. The cure is to weigh each drawn transition by how much too often
+# it comes:
+#
+# $$w_i = \bigl(N\,P(i)\bigr)^{-\beta},$$
+#
+# divided by the largest weight of the batch.
+#
+# Three transitions with shares ½, ¼ and ¼, $\beta=1$: $N P = 1.5, 0.75, 0.75$, so
+# $w = \tfrac23, \tfrac43, \tfrac43$, and divided by the largest ½, 1, 1. Check: share times weight
+# is ¼ for each, equal, as it was meant to be.
+
+# %% tags=["nbval-check-output"]
+shares = np.array([0.5, 0.25, 0.25])
+for beta in (0.0, 0.4, 1.0):
+    weight = (len(shares) * shares) ** -beta
+    weight = weight / weight.max()
+    print(f"β = {beta}: weights {weight.round(3)}   share × weight {(shares * weight).round(3)}")
+
+# %% [markdown]
+# $\beta<1$ corrects in part. Early in a training the targets are wrong anyway and speed counts;
+# at the end it is the values that count. So β climbs to 1. Dividing by the largest only ever makes
+# steps smaller: no single transition may shout.
+
+
+# %%
+def beta(config, agent_steps):
+    """How much of the bias is undone now: from beta_start to 1."""
+    done = min(agent_steps / config.agent_steps, 1.0)
+    return config.beta_start + (1.0 - config.beta_start) * done
+
+
+# %% [markdown]
+# ## The configuration
+#
+# The recipe `OURS` of notebook 3 as defaults, and the new settings on top.
+
+
+# %%
+@dataclass(frozen=True)
+class Config:
+    # the methods of this notebook
+    n_step: int = 1  # CHANGED: rewards in a target
+    prioritized: bool = False  # CHANGED
+    alpha: float = 0.6  # CHANGED: 0 draws uniformly (paper: 0.6)
+    beta_start: float = 0.4  # CHANGED: how much of the bias is undone at first (paper: 0.4)
+    # the task
+    agent_steps: int = 50_000  # agent steps in all
+    gamma: float = 0.99  # discount of one agent step
+    # the network
+    hidden: tuple = (128, 128)  # units
+    obs_scale: tuple = (2.4, 2.0, 0.21, 2.0)  # metres, m/s, rad, rad/s
+    # exploration
+    epsilon_end: float = 0.04  # probability of a random action, at last
+    epsilon_decay: int = 8_000  # agent steps over which it falls from 1
+    # replay
+    capacity: int = 50_000  # transitions
+    batch: int = 128  # transitions in a mini-batch
+    learn_start: int = 1_000  # transitions stored before the first update
+    # learning
+    train_every: int = 64  # agent steps
+    updates_per_train: int = 16  # updates
+    lr: float = 1e-3  # falls to 0 over agent_steps
+    clip_norm: float = 10.0  # length of the whole gradient at most
+    target_every: int = 64  # updates between hard copies
+    # selection
+    select_every: int = 2_500  # agent steps between two greedy evaluations
+
+
+DQN = Config()
+N_STEP, PRIORITIZED = replace(DQN, n_step=3), replace(DQN, prioritized=True)
+BOTH = replace(DQN, n_step=3, prioritized=True)
+
+
+# %%
+class QNetwork(nn.Module):
+    """Observations (B, O) to one Q-value per action (B, A): the network of notebook 3."""
+
+    def __init__(self, config, obs_size, num_actions):
+        super().__init__()
+        self.register_buffer("obs_scale", torch.tensor(config.obs_scale))
+        first, second = config.hidden
+        self.layers = nn.Sequential(
+            nn.Linear(obs_size, first), nn.ReLU(),
+            nn.Linear(first, second), nn.ReLU(),
+            nn.Linear(second, num_actions),
+        )  # fmt: skip
+
+    def forward(self, obs):
+        return self.layers(obs / self.obs_scale)
+
+
+# %%
+def make_batch(transitions):
+    """List of B transitions to one Transition of tensors: obs (B, O), the others (B,)."""
+    columns = Transition(*zip(*transitions, strict=True))
+    return Transition(
+        obs=torch.from_numpy(np.stack(columns.obs)),
+        action=torch.tensor(columns.action),
+        reward=torch.tensor(columns.reward, dtype=torch.float32),
+        next_obs=torch.from_numpy(np.stack(columns.next_obs)),
+        terminated=torch.tensor(columns.terminated, dtype=torch.float32),
+    )
+
+
+def epsilon(config, agent_steps):
+    """Probability of a random action now."""
+    share = min(agent_steps / config.epsilon_decay, 1.0)
+    return 1.0 + (config.epsilon_end - 1.0) * share
+
+
+def descend(loss, optimizer, config, agent_steps):
+    """One update of the weights, at the learning rate that is due now."""
+    group = optimizer.param_groups[0]
+    group["lr"] = config.lr * (1 - min(agent_steps / config.agent_steps, 1.0))
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(group["params"], config.clip_norm)
+    optimizer.step()
+
+
+# %%
+def td_target(batch, target_net, gamma, n_step):
+    """What Q(obs, action) should be, (B,); rewards are sums of n_step already."""
+    with torch.no_grad():
+        next_q = target_net(batch.next_obs).max(dim=1).values  # (B, A) to (B,)
+    return batch.reward + gamma**n_step * (1 - batch.terminated) * next_q  # CHANGED: γ to the n
+
+
+# %% [markdown]
+# ## Brain, Agent, Environment
+#
+# Two lines are easily forgotten. The discount is $\gamma^n$, not $\gamma$. And the *new* errors go
+# back into the memory, to the transitions they belong to: that is what `keys` are for.
+
+
+# %%
+class Brain:
+    """A Q-network, its target network, and the rule by which both learn."""
+
+    def __init__(self, config, rng, obs_size=4, num_actions=2):
+        self.config, self.rng, self.num_actions = config, rng, num_actions
+        self.q_net = QNetwork(config, obs_size, num_actions)
+        self.target_net = QNetwork(config, obs_size, num_actions)
+        self.target_net.load_state_dict(self.q_net.state_dict())
+        self.n_step = NStep(config.n_step, config.gamma)  # CHANGED
+        if config.prioritized:  # CHANGED
+            self.memory = PrioritizedReplayMemory(config.capacity, rng, alpha=config.alpha)
+        else:
+            self.memory = ReplayMemory(config.capacity, rng)
+        self.optimizer = torch.optim.Adam(self.q_net.parameters(), lr=config.lr, fused=True)
+        self.agent_steps = self.updates = self.copies = 0
+
+    def q_values(self, obs):
+        """Q-values (N, A) of observations (N, O), numpy to numpy."""
+        with torch.inference_mode():
+            return self.q_net(torch.from_numpy(obs)).numpy()
+
+    def greedy(self, obs):
+        """Best action for each of N observations (N, O): (N,) int64, no exploration."""
+        return self.q_values(obs).argmax(axis=1)
+
+    def decide_action(self, obs):
+        if self.rng.random() < epsilon(self.config, self.agent_steps):
+            return int(self.rng.integers(self.num_actions))
+        return int(self.greedy(obs[None])[0])
+
+    def learn(self, transition, truncated):
+        config = self.config
+        for complete in self.n_step.add(transition, truncated):  # CHANGED
+            self.memory.push(*complete)
+        self.agent_steps += 1
+        if self.agent_steps % config.train_every == 0 and len(self.memory) >= config.learn_start:
+            for _ in range(config.updates_per_train):
+                self.update()
+
+    def draw(self):
+        """A mini-batch, its keys (or None) and its weights (B,)."""
+        config = self.config
+        if not config.prioritized:
+            return make_batch(self.memory.sample(config.batch)), None, torch.ones(config.batch)
+        sample = self.memory.sample(config.batch, beta(config, self.agent_steps))  # CHANGED
+        return make_batch(sample.batch), sample.keys, torch.from_numpy(sample.weight)
+
+    def update(self):
+        config = self.config
+        batch, keys, weight = self.draw()  # CHANGED
+        q = self.q_net(batch.obs).gather(1, batch.action[:, None])[:, 0]  # (B,)
+        target = td_target(batch, self.target_net, config.gamma, config.n_step)  # CHANGED
+        assert q.shape == target.shape == weight.shape == (config.batch,)
+        loss = (weight * F.smooth_l1_loss(q, target, reduction="none")).mean()  # CHANGED
+        if keys is not None:  # CHANGED
+            self.memory.update_priorities(keys, (target - q).detach().numpy())
+        descend(loss, self.optimizer, config, self.agent_steps)
+        self.updates += 1
+        if self.updates % config.target_every == 0:
+            self.target_net.load_state_dict(self.q_net.state_dict())
+            self.copies += 1
+
+
+# %%
+class Agent:
+    """The cart: asks its brain what to do and hands it what came of it."""
+
+    def __init__(self, brain):
+        self.brain = brain
+
+    def get_action(self, obs):
+        return self.brain.decide_action(obs)
+
+    def learn(self, transition, truncated):
+        self.brain.learn(transition, truncated)  # CHANGED: the memory must know of it
+
+
+class Environment:
+    """One CartPole-v1 (or another environment) and the training loop."""
+
+    def __init__(self, agent, config, seed, env=None):
+        self.agent, self.config, self.seed = agent, config, seed
+        self.env = env or gym.make("CartPole-v1", sutton_barto_reward=True)  # -1 at the fall
+
+    def run(self, progress=None, select=None):
+        """Train for config.agent_steps; return the lengths of the episodes."""
+        config, lengths, length = self.config, [], 0
+        obs, _ = self.env.reset(seed=self.seed)
+        for agent_steps in range(1, config.agent_steps + 1):
+            action = self.agent.get_action(obs)
+            next_obs, reward, terminated, truncated, _ = self.env.step(action)
+            transition = Transition(obs, action, reward, next_obs, terminated)
+            self.agent.learn(transition, truncated)  # CHANGED
+            obs, length = next_obs, length + 1
+            if terminated or truncated:
+                lengths.append(length)
+                obs, length = self.env.reset()[0], 0
+                if progress is not None:
+                    progress(lengths)
+            if select is not None and agent_steps % config.select_every == 0:
+                select(lengths)
+        return lengths
+
+
+# %%
+SELECTION_SEEDS, TEST_SEEDS = 1_000_000, 2_000_000  # training uses 0, 1, 2, …
+ARENA = gym.make_vec("CartPole-v1", num_envs=100)  # 100 carts at once, reward 1 a step
+Run = namedtuple("Run", "brain lengths curve test")
+CURVE = ("seed", "agent_steps", "greedy_mean")
+
+
+def train(config, seed, live=None):
+    """One training from one seed: the curve, the last agent, its test."""
+    brain, curve = Brain(config, seed_everything(seed)), []
+
+    def select(lengths):
+        seeds = SELECTION_SEEDS + 1_000 * seed + len(curve)
+        mean = evaluate(brain.greedy, ARENA, seeds).mean
+        curve.append((seed, brain.agent_steps, round(mean, 2)))
+
+    def progress(lengths):
+        if live is not None:
+            now = epsilon(config, brain.agent_steps)
+            live.update(lengths, f"{brain.agent_steps:,} agent steps, ε {now:.2f}")
+
+    lengths = Environment(Agent(brain), config, seed).run(progress, select)
+    if live is not None:
+        live.close(lengths, f"{brain.agent_steps:,} agent steps, {brain.updates:,} updates")
+    test = evaluate(brain.greedy, ARENA, TEST_SEEDS + 1_000 * seed)
+    return Run(brain, lengths, curve, test)
+
+
+# %% [markdown]
+# ## Train: both together
+
+# %%
+live = LiveCurve(
+    "06_train_both",
+    title="3 steps, prioritized: how long the exploring agent balances",
+    ylabel="agent steps",
+    goal=475,
+)
+both = train(replace(BOTH, agent_steps=20_000) if QUICK else BOTH, seed=0, live=live)
+best = max(both.curve, key=lambda point: point[2])
+print(f"best selection: {best[2]:.0f} agent steps, after {best[1]:,}")
+print(f"test of the last agent: {both.test.mean:.0f} ± {both.test.std:.0f} agent steps")
+assert both.brain.updates > 0 and both.brain.copies > 0 and len(both.lengths) > 0
+assert epsilon(both.brain.config, both.brain.agent_steps) < 0.5
+
+# %% [markdown]
+# ## What is replayed most?
+#
+# 20,000 draws from the memory as the training left it, against what is *in* the memory. Left: all
+# transitions by the angle of the pole at their first step. Right: how many of them contain the
+# fall.
+
+# %%
+memory = both.brain.memory
+stored = memory._ring
+sample = memory.sample(min(20_000, len(memory)), beta=1.0)
+figure, panels = plt.subplots(1, 2, figsize=(7.5, 3), layout="constrained")
+colours = {"in the memory": (stored, "0.6"), "drawn": (sample.batch, "#1f4e8c")}
+bins = np.linspace(-14, 14, 57)
+for name, (rows, colour) in colours.items():
+    angles = np.rad2deg([row.obs[2] for row in rows])
+    panels[0].hist(angles, bins, density=True, histtype="step", color=colour, label=name)
+    falls = 100 * np.mean([row.terminated for row in rows])
+    panels[1].bar(name, falls, color=colour)
+    print(f"{name:<14} {falls:5.2f} % contain a fall")
+panels[0].set(title="Leaning poles are drawn more", xlabel="angle of the pole [°]")
+panels[0].set_ylabel("share [per degree]")
+panels[0].legend(fontsize=8)
+panels[1].set(title="Falls are drawn more", ylabel="transitions with a fall [%]")
+show(figure, "06_drawn")
+
+# %% [markdown]
+# DRAWN_TEXT
+
+# %% [markdown]
+# ## The ablation
+#
+# As in notebook 5: the same 50,000 agent steps, the same 20 seeds, the same loop; means over the
+# seeds with 95 % bootstrap intervals. `python -m benchmarks.ablate 06 --seeds 20` repeats it.
+
+# %%
+VARIANTS = {
+    "dqn": DQN,
+    "n_step": N_STEP,
+    "prioritized": PRIORITIZED,
+    "both": BOTH,
+    "n_step_5": replace(DQN, n_step=5),
+}
+
+# %%
+NAMES = {
+    "DQN": "dqn",
+    "+ 3 steps": "n_step",
+    "+ 5 steps": "n_step_5",
+    "+ prioritized": "prioritized",
+    "+ 3 steps, prioritized": "both",
+}
+curves = {
+    title: load_curves(ROOT / "results" / f"06_{name}.csv", "agent_steps", "greedy_mean")
+    for title, name in NAMES.items()
+}
+print_table(curves, 475, np.random.default_rng(0))
+show(draw_curves(curves, 475, "greedy mean [agent steps]"), "06_ablation")
+
+# %% [markdown]
+# ABLATION_TEXT
+
+# %% [markdown]
+# ## What you should see
+#
+# SEE_TEXT
+
+# %% [markdown]
+# ## Differences from the papers
+#
+# | | Papers | Here |
+# |---|---|---|
+# | task | 57 Atari games, pixels | CartPole, four numbers |
+# | α, β at first | 0.6, 0.4 (Rainbow: 0.5, 0.4) | 0.6, 0.4 |
+# | errors | clipped to ±1 | as they are |
+# | rate of learning | divided by 4 for prioritized | the same for all variants |
+# | n in Rainbow | 3 | 3, and 5 beside it |
+# | windows cut short by the clock | not spoken of | left out |
+
+# %%
+check_learned("3 steps, prioritized: best greedy mean [agent steps]", best[2], at_least=475)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. *(5 min)* Rewards 1, 0, 2, then the clock stops the game; n = 2, γ = 0.5. Which transitions
+#    come out of `NStep`? Check it.
+# 2. *(10 min)* Use γ instead of γⁿ in `td_target` with n = 3. Which Q-values does a balanced pole
+#    have then, and why does the agent still learn something?
+# 3. *(10 min)* Draw from the sum tree above by hand for 0.2, 3.9 and 9.99.
+# 4. *(15 min)* Set `alpha=0`. The weights are all 1 now, whatever β is: why? And with `alpha=1`?
+# 5. *(20 min)* Make the rewards random: +1 or −1 with equal chance at each step, beside the usual
+#    one. What do the priorities prefer then? What is learned with `beta_start=0` and no annealing?
+
+# %% [markdown]
+# ## Summary
+#
+# - n rewards before the bootstrap: news travels n steps an update, at the price of some bias while
+#   the agent explores. The discount is γⁿ; no window crosses an end.
+# - A sum tree draws in proportion to a million priorities by looking at 20 numbers.
+# - Prioritized draws change the mean; importance weights put it right, β says how far.
+#
+# **Next:** notebook 7 learns whole distributions of returns, and puts everything together.

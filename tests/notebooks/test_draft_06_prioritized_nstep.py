@@ -1,0 +1,237 @@
+"""Notebook 06: n-step windows against a slow reference, probes, bias as large as said, faults."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.wrappers import TimeLimit
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.replay import Transition
+from tests.test_probes import (
+    PROBES,
+    ActionDependent,
+    Bandit,
+    Delayed,
+    Endless,
+    Fork,
+    Probe,
+    StateDependent,
+)  # fmt: skip
+from tools.definitions import TWINS, define
+
+TWIN = TWINS / "draft_06_prioritized_nstep.py"
+NAMES = [
+    *("Config", "NStep", "beta", "td_target", "QNetwork", "make_batch", "epsilon", "descend"),
+    *("Brain", "Agent", "Environment", "cliff_walk", "updates_needed", "sweep"),
+]
+
+
+@pytest.fixture(scope="module")
+def source():
+    return TWIN.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def nb(source):
+    return define(source, NAMES)
+
+
+# --- windows ----------------------------------------------------------------------------------
+
+
+def slow_windows(steps, n, gamma):
+    """All complete windows of a history of (reward, how it ended), by looking ahead."""
+    found = []
+    for start in range(len(steps)):
+        total = 0.0
+        for k in range(n):
+            if start + k == len(steps):
+                break  # the game still runs
+            reward, end = steps[start + k]
+            total += gamma**k * reward
+            if end == "terminated" or k == n - 1:
+                found.append((start, total, start + k + 1, end == "terminated"))
+                break
+            if end == "truncated":
+                break
+    return found
+
+
+def windows(nb, steps, n, gamma):
+    """The same by the notebook's NStep, ordered by their first step."""
+    collector, found = nb["NStep"](n, gamma), []
+    for t, (reward, end) in enumerate(steps):
+        step = Transition(t, 0, reward, t + 1, end == "terminated")
+        found += collector.add(step, truncated=end == "truncated")
+    return [(row.obs, row.reward, row.next_obs, row.terminated) for row in found]
+
+
+ends = st.sampled_from(["", "", "", "terminated", "truncated"])
+histories = st.lists(st.tuples(st.integers(-3, 3).map(float), ends), max_size=30)
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps=histories, n=st.integers(1, 6))
+def test_windows_equal_a_slow_reference(steps, n):
+    assert windows(NB, steps, n, 0.5) == slow_windows(steps, n, 0.5)
+
+
+NB = define(TWIN.read_text(encoding="utf-8"), NAMES)
+HISTORY = [(1.0, ""), (2.0, ""), (3.0, "truncated"), (4.0, ""), (5.0, "terminated"), (6.0, "")] * 3
+
+
+@pytest.mark.parametrize(
+    "text, broken",
+    [
+        (
+            "        if truncated:\n            self.window.clear()",
+            "        if False:\n            pass",
+        ),
+        ("while self.window:", "while False:"),
+        ("self.gamma**k * step.reward", "self.gamma * step.reward"),
+        ("last.next_obs, last.terminated)", "first.next_obs, last.terminated)"),
+    ],
+    ids=["crosses a time limit", "crosses an end", "γ instead of γ^k", "bootstraps too early"],
+)
+def test_a_wrong_window_is_noticed(source, text, broken):
+    assert text in source
+    wrong = define(source.replace(text, broken), NAMES)
+    assert windows(wrong, HISTORY, 3, 0.5) != slow_windows(HISTORY, 3, 0.5)
+
+
+def test_discount_is_gamma_to_the_n(nb, source):
+    row = torch.tensor([1.0, 1.0]), torch.zeros(2, 1), torch.tensor([0.0, 1.0])
+    batch = Transition(None, None, *row)
+
+    def says_ten(obs):
+        return torch.tensor([[3.0, 10.0]]).expand(len(obs), 2)
+
+    assert nb["td_target"](batch, says_ten, 0.5, 3).tolist() == [1 + 0.125 * 10, 1.0]
+    wrong = define(source.replace("gamma**n_step * (1", "gamma * (1"), NAMES)
+    assert wrong["td_target"](batch, says_ten, 0.5, 3).tolist() != [1 + 0.125 * 10, 1.0]
+
+
+# --- probes -----------------------------------------------------------------------------------
+
+
+def trained(nb, kind, **changes):
+    """The notebook's Brain after a probe, and a function from obs to its Q-values."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    settings = dict(
+        agent_steps=2_000, gamma=0.9, hidden=(16, 16), obs_scale=(1.0,), epsilon_end=1.0,
+        capacity=500, batch=32, learn_start=60, train_every=1, updates_per_train=1, lr=0.01,
+        target_every=10,
+    )  # fmt: skip
+    config = nb["Config"](**{**settings, **changes})
+    brain = nb["Brain"](config, np.random.default_rng(0), obs_size=1, num_actions=2)
+    nb["Environment"](nb["Agent"](brain), config, seed=0, env=TimeLimit(kind(), 5)).run()
+    return lambda obs: brain.q_values(np.array([[obs]], np.float32))[0].tolist()
+
+
+def probe(nb, kind, **changes):
+    q = trained(nb, kind, **changes)
+    for obs, expected in kind.expected.items():
+        tolerance = getattr(kind, "tolerance", 0.1)
+        assert q(obs) == pytest.approx(expected, abs=tolerance), f"{kind.__name__}, obs {obs}"
+
+
+@pytest.mark.parametrize("kind", PROBES, ids=lambda kind: kind.__name__)
+def test_prioritized_learns_known_values(nb, kind):
+    probe(nb, kind, prioritized=True)
+
+
+ON_POLICY = [Bandit, StateDependent, ActionDependent, Fork, Endless]  # later actions do not matter
+
+
+@pytest.mark.parametrize("prioritized", [False, True])
+@pytest.mark.parametrize("kind", ON_POLICY, ids=lambda kind: kind.__name__)
+def test_three_steps_learn_known_values(nb, kind, prioritized):
+    probe(nb, kind, n_step=3, prioritized=prioritized)
+
+
+def test_the_bias_of_exploring_is_as_large_as_said(nb):
+    """Delayed pays for the second action: 0.9 at best, 0.45 if it is played at random."""
+    assert trained(nb, Delayed, n_step=1)(-1.0) == pytest.approx((0.9, 0.9), abs=0.1)
+    assert trained(nb, Delayed, n_step=2)(-1.0) == pytest.approx((0.45, 0.45), abs=0.15)
+
+
+class Lottery(Probe):
+    """One turn, reward 1 in one of ten games: worth 0.1."""
+
+    expected = {1.0: (0.1, 0.1)}  # noqa: RUF012
+
+    def step(self, action):
+        return np.ones(1, np.float32), float(self.np_random.random() < 0.1), True, False, {}
+
+
+def lottery(nb, **changes):
+    how = dict(prioritized=True, alpha=1.0, agent_steps=4_000, capacity=4_000, lr=0.003)
+    return np.mean(trained(nb, Lottery, **{**how, **changes})(1.0))
+
+
+def test_importance_weights_keep_the_mean_right(nb, source):
+    """Without them the rare prize is drawn as often as all the blanks together."""
+    assert lottery(nb, beta_start=1.0) == pytest.approx(0.1, abs=0.06)
+    faults = {
+        "weights not used": ("loss = (weight * F.", "loss = (1.0 * F."),
+        "β not annealed": ("    return config.beta_start + (1.0", "    return 0.0 * (1.0"),
+    }
+    for name, (text, broken) in faults.items():
+        assert text in source, name
+        wrong = define(source.replace(text, broken), NAMES)
+        assert lottery(wrong, beta_start=1.0) > 0.25, name
+
+
+def test_beta_climbs_to_one(nb):
+    config = nb["Config"](beta_start=0.4, agent_steps=100)
+    assert [nb["beta"](config, t) for t in (0, 50, 100, 200)] == pytest.approx([0.4, 0.7, 1, 1])
+
+
+def test_errors_go_back_to_their_transitions(nb):
+    """After an update exactly the drawn rows have the priorities of their own errors."""
+    torch.manual_seed(0)
+    config = nb["Config"](prioritized=True, alpha=1.0, batch=16, learn_start=16, gamma=0.9)
+    brain = nb["Brain"](config, np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    for _ in range(64):
+        obs, next_obs = rng.normal(size=(2, 4)).astype(np.float32)
+        brain.memory.push(obs, int(rng.integers(2)), float(rng.normal()), next_obs, False)
+    seen, update = {}, brain.memory.update_priorities
+    brain.memory.update_priorities = lambda keys, errors: (
+        seen.update(zip(keys[:, 0].tolist(), errors.tolist(), strict=True)), update(keys, errors)
+    )  # fmt: skip
+    weights = [p.clone() for p in brain.q_net.parameters()]
+    brain.update()
+    for slot, error in seen.items():
+        row = brain.memory._ring[slot]
+        with torch.no_grad():
+            for p, old in zip(brain.q_net.parameters(), weights, strict=True):
+                p.copy_(old)
+            q = brain.q_net(torch.from_numpy(row.obs[None]))[0, row.action]
+            target = row.reward + 0.9 * brain.target_net(torch.from_numpy(row.next_obs[None])).max()
+        assert error == pytest.approx((target - q).item(), abs=1e-4)
+        assert brain.memory._tree[slot] == pytest.approx(abs(error) + 1e-3, rel=1e-4)
+
+
+# --- the small worlds of the text -------------------------------------------------------------
+
+
+def test_cliff_walk_holds_random_play(nb):
+    rows = nb["cliff_walk"](3)
+    assert sum(reward for _, _, reward, _ in rows) == 1.0  # the prize is found once …
+    assert sum(next_state == -1 for *_, next_state in rows) == 2**3  # … in 2^n games
+    rng = np.random.default_rng(0)
+    assert nb["updates_needed"](5, True, rng) < nb["updates_needed"](5, False, rng)
+
+
+def test_default_environment_pays_at_the_fall(nb):
+    env = nb["Environment"](None, nb["Config"](), seed=0).env
+    env.reset(seed=0)
+    rewards, over = [], False
+    while not over:
+        _, reward, over, _, _ = env.step(0)
+        rewards.append(reward)
+    assert rewards[-1] == -1.0 and not any(rewards[:-1]) and isinstance(env, gym.Env)

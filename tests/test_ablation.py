@@ -1,0 +1,58 @@
+"""Ablations: intervals that cover what they say, figures worked out by hand."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from helpers.ablation import bootstrap_interval, draw_curves, print_table, summarise
+
+
+def test_bootstrap_interval_has_the_width_of_the_standard_error():
+    values = np.random.default_rng(0).normal(5.0, 2.0, 100)
+    low, high = bootstrap_interval(values, np.random.default_rng(1))
+    error = values.std() / 10
+    assert low < values.mean() < high
+    assert (high - low) / error == pytest.approx(2 * 1.96, rel=0.05)
+    assert bootstrap_interval([3.0, 3.0], np.random.default_rng(0)) == (3.0, 3.0)
+
+
+def test_bootstrap_interval_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(300):
+        low, high = bootstrap_interval(rng.normal(size=20), rng, level=0.8, draws=400)
+        hits += low < 0 < high
+    assert 0.70 < hits / 300 < 0.86  # a little below 0.8 for 20 values
+
+
+@pytest.mark.parametrize("values", [[1.0], [1.0, np.nan], [[1.0, 2.0]]])
+def test_bootstrap_interval_refuses(values):
+    with pytest.raises(ValueError, match="finite values"):
+        bootstrap_interval(values, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="level"):
+        bootstrap_interval([1.0, 2.0], np.random.default_rng(0), level=95)
+
+
+STEPS = np.array([10.0, 20.0, 30.0])
+CURVES = {0: (STEPS, np.array([1.0, 5.0, 3.0])), 1: (STEPS, np.array([2.0, 2.0, 2.0]))}
+
+
+def test_figures_by_hand():
+    found = summarise(CURVES, 5.0, np.random.default_rng(0))
+    assert (found["seeds"], found["solved"], found["worst"]) == (2, 1, 2.0)
+    assert found["solved_at"] == (25.0, 20.0, 30.0)  # after 20, and never: the whole budget
+    assert found["area"] == (2.5, 2.0, 3.0) and found["last"] == (2.5, 2.0, 3.0)
+
+
+def test_seeds_that_do_not_belong_together_are_refused():
+    with pytest.raises(ValueError, match="same agent steps"):
+        summarise({**CURVES, 2: (STEPS + 1, STEPS)}, 5.0, np.random.default_rng(0))
+
+
+def test_table_and_figure_show_every_variant(capsys):
+    print_table({"one": CURVES, "two": CURVES}, 5.0, np.random.default_rng(0))
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["one", "two"] and "1/2" in lines[0]
+    figure = draw_curves({"one": CURVES, "two": CURVES}, 5.0, "points")
+    assert [axes.get_title() for axes in figure.axes] == ["one", "two"]
+    plt.close(figure)
