@@ -23,6 +23,14 @@ NOTEBOOKS = {
         [*COMMON, "DOUBLE", "combine", "stream", "double_target", "promise_and_return"],
     ),
     "06": ("draft_06_prioritized_nstep", [*COMMON, "N_STEP", "NStep", "beta"]),
+    "07": (
+        "draft_07_rainbow",
+        [
+            *(name for name in COMMON if name not in ("BOTH", "td_target")),
+            *("RAINBOW", "NStep", "beta", "project", "quantile_loss", "NoisyLinear"),
+            *("next_distribution", "losses", "draw", "update", "mean_sigma"),
+        ],
+    ),
 }
 
 

@@ -1,0 +1,818 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 7. Rainbow
+#
+# **Promise:** the network stops predicting one number and predicts the whole *distribution* of what
+# may come; it explores by noise in its weights that it learns to turn down; and all that notebooks
+# 5 and 6 brought is put together, each part a switch.
+#
+# **Papers:** Bellemare et al. 2017, [*A distributional
+# perspective*](https://arxiv.org/abs/1707.06887) (C51); Dabney et al. 2017, [*Quantile
+# regression*](https://arxiv.org/abs/1710.10044); Fortunato et al. 2017, [*Noisy
+# networks*](https://arxiv.org/abs/1706.10295); Hessel et al. 2017,
+# [*Rainbow*](https://arxiv.org/abs/1710.02298).
+#
+# **Time:** not measured yet.
+
+# %% [markdown]
+# ## You will be able to
+#
+# 1. project a shifted distribution back onto its atoms, by hand and for a whole batch;
+# 2. say what a quantile loss pulls at, and why it needs no range of returns;
+# 3. explain when noise is drawn anew, and when it is switched off;
+# 4. assemble Rainbow from six switches, and read what each of them is worth here.
+#
+# **What changes from notebook 6:** network, loss and exploration. Changed lines carry `# CHANGED`.
+
+# %% [markdown]
+# ## Set-up
+
+# %%
+import sys
+from pathlib import Path
+
+ROOT = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers").is_dir())
+sys.path.insert(0, str(ROOT))
+
+# %%
+from collections import deque, namedtuple
+from dataclasses import dataclass, replace
+
+import gymnasium as gym
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from helpers.ablation import draw_curves, print_table
+from helpers.evaluation import evaluate
+from helpers.plotting import LiveCurve, load_curves, show
+from helpers.prioritized import PrioritizedReplayMemory
+from helpers.replay import ReplayMemory, Transition
+from helpers.runtime import check_learned, profile, seed_everything, versions
+
+QUICK = profile() == "quick"
+torch.set_num_threads(1)  # these networks are so small that more threads only wait
+versions()
+
+# %% [markdown]
+# ## Idea 1: the whole distribution
+#
+# Two bets: one pays 0.5 for certain, the other 1 or 0, each half the time. Both are worth 0.5 to a
+# Q-network. Yet one number hides what the network will *see*: targets of 0 and of 1, and never one
+# of 0.5. A **distributional** agent predicts the probability of each outcome. Its policy still
+# takes the action with the best mean; what changes is what is learned, and a network that must tell
+# these cases apart learns more about the game.
+#
+# The random variable $Z(s,a)$ is the return, $Q(s,a)$ its mean. It obeys a Bellman equation of its
+# own, where $\overset{D}{=}$ says "has the same distribution as":
+#
+# $$Z(s,a) \overset{D}{=} R + \gamma\, Z(s', a').$$
+
+# %% [markdown]
+# ### C51: probabilities of fixed values
+#
+# Choose $N$ values $z_1 < \dots < z_N$ at equal distances, the **atoms** (the paper takes 51, hence
+# the name), and let the network say the probability of each. The target distribution is the next
+# state's, moved: every atom $z$ becomes $r + \gamma z$. Those values lie *between* the atoms, so
+# each of them hands its probability to its two neighbours, the nearer one gets more.
+#
+# By hand: atoms 0, 1, 2, 3 and $\gamma = 0.5$, reward 1, next state's probabilities 0, 0, 0.4, 0.6.
+# Atom 2 moves to $1 + 0.5\cdot2 = 2$: its 0.4 go to atom 2. Atom 3 moves to 2.5: of its 0.6 half
+# goes to atom 2 and half to atom 3. Result: 0, 0, 0.7, 0.3, with mean 2.3. Check: $1 +
+# 0.5\cdot(0.4\cdot2+0.6\cdot3) = 2.3$.
+
+
+# %%
+def project(probabilities, reward, discount, support):
+    """Move distributions by the Bellman equation and put them back onto the atoms.
+
+    probabilities (B, N) of the atoms support (N,), reward (B,), discount (B,) (0 after an end)
+    to probabilities (B, N).
+    """
+    low, high, atoms = support[0], support[-1], len(support)
+    width = (high - low) / (atoms - 1)
+    moved = reward[:, None] + discount[:, None] * support  # (B, N)
+    place = (moved.clamp(low, high) - low) / width  # 0 … N - 1, in units of atoms
+    nearness = 1 - (place[:, :, None] - torch.arange(atoms)).abs()  # (B, N, N)
+    return (probabilities[:, :, None] * nearness.clamp(min=0)).sum(dim=1)
+
+
+# %% tags=["nbval-check-output"]
+support = torch.tensor([0.0, 1, 2, 3])
+after = torch.tensor([[0.0, 0, 0.4, 0.6]])
+projected = project(after, torch.tensor([1.0]), torch.tensor([0.5]), support)
+print("the game goes on:", [round(p, 6) for p in projected[0].tolist()])
+ended = project(after, torch.tensor([1.0]), torch.tensor([0.0]), support)
+print("the game ended:  ", [round(p, 6) for p in ended[0].tolist()])
+assert torch.allclose(projected, torch.tensor([[0, 0, 0.7, 0.3]]))
+assert torch.allclose(ended, torch.tensor([[0.0, 1, 0, 0]]))
+
+# %% [markdown]
+# After an end the discount is 0, all atoms move to the reward, and the target is certain. A value
+# that falls exactly on an atom goes there whole: in the usual form, with `floor` and `ceil`, both
+# neighbours are then the same atom, both shares come out as 0, and the probability is **lost**. The
+# form above, "one minus the distance", cannot lose any. Values beyond the ends go to the last atom.
+# The picture shows the three steps.
+
+# %%
+support = torch.linspace(-1, 1, 9)
+after = torch.softmax(-((support - 0.3) ** 2) / 0.1, dim=0)[None]
+reward, discount = torch.tensor([0.35]), torch.tensor([0.6])
+moved = reward + discount * support
+steps = {
+    "next state": (support, after[0]),
+    "moved: r + γ z": (moved, after[0]),
+    "back on the atoms": (support, project(after, reward, discount, support)[0]),
+}
+figure, panels = plt.subplots(
+    3, 1, figsize=(6, 3.6), sharex=True, sharey=True, layout="constrained"
+)
+for axes, (title, (where, probability)) in zip(panels, steps.items(), strict=True):
+    axes.vlines(where, 0, probability, color="#1f4e8c", linewidth=4)
+    for atom in support:
+        axes.axvline(atom, color="0.85", linewidth=0.8, zorder=0)
+    axes.set_title(title, fontsize=9)
+panels[1].set_ylabel("probability")
+panels[-1].set_xlabel("return (grey: the atoms)")
+show(figure, "07_projection")
+
+# %% [markdown]
+# The network is trained as a classifier: the loss is the **cross-entropy** between the projected
+# target $m$ and the prediction $p$, $-\sum_i m_i \log p_i$. It is smallest when $p = m$.
+
+# %% [markdown]
+# ### Quantiles: fixed probabilities, values learned
+#
+# C51 must know the range of returns beforehand. Turn it around: fix the probabilities and learn the
+# values. $N$ outputs $\theta_1 \dots \theta_N$ are to become the quantiles at $\tau_i =
+# \frac{i - 1/2}{N}$: below $\theta_i$ lies the share $\tau_i$ of all outcomes. No range, no
+# projection.
+#
+# What pulls a number to a quantile? A lopsided absolute error. Take $\tau = 0.9$: let each outcome
+# *above* the number pull it up with strength 0.9, each one *below* pull it down with strength 0.1.
+# It rests where nine times as many outcomes lie below as above: at the 90 % quantile.
+#
+# $$\rho_\tau(u) = \bigl|\tau - \mathbb 1[u<0]\bigr|\; L(u), \qquad u = \text{target} - \theta,$$
+#
+# with $L$ the Huber loss, which is smooth near 0.
+
+
+# %%
+def quantile_loss(theta, target):
+    """Quantile Huber loss (B,) of predictions theta (B, N) against target values (B, M)."""
+    number = theta.shape[1]
+    tau = (torch.arange(number) + 0.5) / number
+    u = target[:, None, :] - theta[:, :, None]  # (B, N, M): every target against every quantile
+    huber = F.huber_loss(u, torch.zeros_like(u), reduction="none")
+    weight = (tau[:, None] - (u.detach() < 0).float()).abs()
+    return (weight * huber).mean(dim=2).sum(dim=1)
+
+
+# %% [markdown]
+# By hand, $N=2$, so $\tau = 0.25, 0.75$; predictions 0 and 2, one target, 1. For the first,
+# $u = 1$: $0.25\cdot0.5 = 0.125$. For the second, $u=-1$: $|0.75-1|\cdot0.5 = 0.125$. The sum:
+# 0.25.
+
+# %% tags=["nbval-check-output"]
+loss = quantile_loss(torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0]]))
+print(loss.tolist())
+assert loss.tolist() == [0.25]
+
+# %% [markdown]
+# Both forms learn the same lottery: 0 in 70 % of the games, else a bell curve around 6. Each sees
+# single outcomes only, never the distribution.
+
+
+# %%
+def outcomes(rng, size):
+    """A lottery: 0 in 70 % of the games, else about 6 ± 0.7."""
+    win = rng.random(size) < 0.3
+    return torch.from_numpy(np.where(win, rng.normal(6, 0.7, size), 0.0)).float()
+
+
+rng = np.random.default_rng(0)
+support = torch.linspace(-2, 10, 25)
+logits, quantiles = nn.Parameter(torch.zeros(1, 25)), nn.Parameter(torch.linspace(0, 1, 25)[None])
+optimizer = torch.optim.Adam([logits, quantiles], lr=0.05)
+for _ in range(500 if QUICK else 2_000):
+    seen = outcomes(rng, 64)
+    certain = project(torch.full((64, 25), 1 / 25), seen, torch.zeros(64), support)
+    cross_entropy = -(certain * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
+    optimizer.zero_grad()
+    (cross_entropy + quantile_loss(quantiles, seen[None])[0]).backward()
+    optimizer.step()
+probability, theta = torch.softmax(logits.detach(), dim=1)[0], quantiles.detach()[0]
+means = (probability * support).sum().item(), theta.mean().item()
+print(f"mean of the lottery 1.80, of the atoms {means[0]:.2f}, of the quantiles {means[1]:.2f}")
+
+# %%
+figure, panels = plt.subplots(1, 2, figsize=(7.5, 2.8), layout="constrained")
+panels[0].bar(support, probability, width=0.4, color="#1f4e8c")
+panels[0].set(title="C51: probability of each atom", xlabel="outcome", ylabel="probability")
+tau = (np.arange(25) + 0.5) / 25
+panels[1].step(theta, tau, where="mid", color="#1f4e8c", label="learned quantiles")
+many = np.sort(outcomes(rng, 20_000).numpy())
+panels[1].plot(many, np.linspace(0, 1, len(many)), color="#e8743b", linewidth=1, label="truth")
+panels[1].set(title="Quantiles: outcomes below", xlabel="outcome", ylabel="share of outcomes below")
+panels[1].legend(fontsize=8)
+show(figure, "07_lottery")
+assert abs(means[0] - 1.8) < 0.3 and abs(means[1] - 1.8) < 0.3
+
+# %% [markdown]
+# ## Idea 2: noise in the weights
+#
+# ε-greedy explores blindly: with the same chance in every state, and one step at a time. A **noisy
+# layer** adds noise to its weights, and learns how much:
+#
+# $$y = (\mu^w + \sigma^w \odot \varepsilon^w)\,x + \mu^b + \sigma^b \odot \varepsilon^b.$$
+#
+# $\varepsilon$ is drawn, $\mu$ and $\sigma$ are learned. Where the agent is sure, training makes
+# $\sigma$ matter less. To draw fewer numbers, the noise of a weight from input $i$ to output $j$ is
+# made of two, $f(\varepsilon_i)\,f(\varepsilon_j)$ with $f(x)=\operatorname{sign}(x)\sqrt{|x|}$:
+# $I + J$ draws instead of $I\cdot J$.
+
+
+# %%
+class NoisyLinear(nn.Module):
+    """A linear layer whose weights carry learned noise (factorised Gaussian)."""
+
+    def __init__(self, inputs, outputs, sigma=0.5):
+        super().__init__()
+        bound = inputs**-0.5
+        self.weight = nn.Parameter(torch.empty(outputs, inputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound))
+        self.weight_sigma = nn.Parameter(torch.full((outputs, inputs), sigma * bound))
+        self.bias_sigma = nn.Parameter(torch.full((outputs,), sigma * bound))
+        self.register_buffer("noise_in", torch.zeros(inputs), persistent=False)
+        self.register_buffer("noise_out", torch.zeros(outputs), persistent=False)
+
+    def resample(self):
+        """Draw new noise; it stays until the next call."""
+        for noise in (self.noise_in, self.noise_out):
+            noise.normal_()
+            noise.copy_(noise.sign() * noise.abs().sqrt())
+
+    def forward(self, x):
+        if not self.training:  # greedy play: no noise
+            return F.linear(x, self.weight, self.bias)
+        noise = torch.outer(self.noise_out, self.noise_in)
+        return F.linear(
+            x, self.weight + self.weight_sigma * noise, self.bias + self.bias_sigma * self.noise_out
+        )
+
+
+# %% [markdown]
+# Two rules are easily broken. The noise is **drawn anew** for every action and for every update,
+# else the agent explores with one fixed whim and learns to live with it. And it is **off** when the
+# agent is judged: `train()` and `eval()` switch it.
+
+# %% tags=["nbval-check-output"]
+torch.manual_seed(0)
+layer, x = NoisyLinear(8, 3), torch.ones(1, 8)
+
+
+def answers_differ(resample):
+    """Whether two passes in a row give different answers."""
+    first = layer(x)
+    if resample:
+        layer.resample()
+    return not torch.equal(first, layer(x))
+
+
+layer.resample()
+print("training, drawn anew: answers differ:", answers_differ(resample=True))
+print("training, not drawn anew:            ", answers_differ(resample=False))
+layer.eval()
+print("eval, drawn anew:                    ", answers_differ(resample=True))
+
+# %% [markdown]
+# ## All together
+#
+# Rainbow joins double (notebook 5), dueling (5), n steps and priorities (6), noise and
+# distributions. Here each is a field, so that each can be left out.
+
+
+# %%
+@dataclass(frozen=True)
+class Config:
+    # the methods, each a switch
+    double: bool = False  # notebook 5
+    dueling: bool = False  # notebook 5
+    n_step: int = 1  # notebook 6; Rainbow: 3
+    prioritized: bool = False  # notebook 6
+    noisy: bool = False  # CHANGED: noise in the weights instead of ε
+    distribution: str = "none"  # CHANGED: "c51", "quantile" or "none"
+    # what they need
+    atoms: int = 51  # CHANGED: atoms (C51) or quantiles (Rainbow: 51)
+    low: float = -1.0  # CHANGED: smallest return, C51 only
+    high: float = 0.0  # CHANGED: largest return, C51 only
+    sigma: float = 0.5  # CHANGED: noise at first, in units of 1/√inputs
+    alpha: float = 0.5  # Rainbow: 0.5
+    beta_start: float = 0.4  # Rainbow: 0.4
+    # the task
+    agent_steps: int = 50_000  # agent steps in all
+    gamma: float = 0.99  # discount of one agent step
+    # the network
+    hidden: tuple = (128, 128)  # units
+    obs_scale: tuple = (2.4, 2.0, 0.21, 2.0)  # metres, m/s, rad, rad/s
+    # exploration
+    epsilon_end: float = 0.04  # probability of a random action, at last (0 if noisy)
+    epsilon_decay: int = 8_000  # agent steps over which it falls from 1
+    # replay
+    capacity: int = 50_000  # transitions
+    batch: int = 128  # transitions in a mini-batch
+    learn_start: int = 1_000  # transitions stored before the first update
+    # learning
+    train_every: int = 64  # agent steps
+    updates_per_train: int = 16  # updates
+    lr: float = 1e-3  # falls to 0 over agent_steps
+    clip_norm: float = 10.0  # length of the whole gradient at most
+    target_every: int = 64  # updates between hard copies
+    # selection
+    select_every: int = 2_500  # agent steps between two greedy evaluations
+
+    def __post_init__(self):
+        if self.distribution not in ("none", "c51", "quantile"):
+            raise ValueError(f"expected none, c51 or quantile, got {self.distribution!r}")
+        if not self.low < self.high:
+            raise ValueError(f"expected low < high, got {self.low} and {self.high}")
+
+
+DQN = Config()
+RAINBOW = Config(
+    double=True, dueling=True, n_step=3, prioritized=True, noisy=True, distribution="c51"
+)
+
+# %% [markdown]
+# ### The network
+#
+# Its answer has a third axis, (B, A, N): $N$ numbers for every action, log-probabilities or
+# quantiles. An ordinary Q-network is the case $N=1$. The dueling sum is taken atom by atom, before
+# the softmax.
+
+
+# %%
+class QNetwork(nn.Module):
+    """Observations (B, O) to (B, A, N): logits of atoms, quantiles, or Q-values (N = 1)."""
+
+    def __init__(self, config, obs_size, num_actions):
+        super().__init__()
+        self.config, self.num_actions = config, num_actions
+        self.atoms = 1 if config.distribution == "none" else config.atoms
+        self.register_buffer("obs_scale", torch.tensor(config.obs_scale))
+        self.register_buffer("support", torch.linspace(config.low, config.high, self.atoms))
+        first, second = config.hidden
+        self.body = nn.Sequential(nn.Linear(obs_size, first), nn.ReLU())
+        size = second // 2 if config.dueling else second
+        if config.dueling:
+            self.value = self.stream(first, size, self.atoms)
+        self.advantage = self.stream(first, size, num_actions * self.atoms)
+
+    def stream(self, inputs, hidden, outputs):
+        """One hidden layer and an output, both noisy if the config says so."""
+        config = self.config
+
+        def linear(inputs, outputs):
+            if config.noisy:  # CHANGED
+                return NoisyLinear(inputs, outputs, config.sigma)
+            return nn.Linear(inputs, outputs)
+
+        return nn.Sequential(linear(inputs, hidden), nn.ReLU(), linear(hidden, outputs))
+
+    def forward(self, obs):
+        features = self.body(obs / self.obs_scale)
+        output = self.advantage(features).view(-1, self.num_actions, self.atoms)
+        if self.config.dueling:
+            value = self.value(features)[:, None]  # (B, 1, N)
+            output = value + output - output.mean(dim=1, keepdim=True)
+        return output
+
+    def mean(self, output):
+        """Q-values (…, A) of an answer (…, A, N)."""
+        if self.config.distribution == "c51":  # CHANGED
+            return (torch.softmax(output, dim=-1) * self.support).sum(dim=-1)
+        return output.mean(dim=-1)  # of quantiles; of N = 1 it is the number itself
+
+    def resample(self):
+        """Draw new noise for all noisy layers."""
+        for layer in self.modules():
+            if isinstance(layer, NoisyLinear):
+                layer.resample()
+
+
+# %% [markdown]
+# ### The loss
+#
+# One function for the three kinds. The next action is chosen by the *means*; then the whole
+# distribution of that action is moved. It returns the loss of each transition and how wrong the
+# network was, which becomes its priority: the size of the error, or for distributions the loss
+# itself (as in Rainbow).
+
+
+# %%
+def next_distribution(batch, q_net, target_net, config):
+    """Answers (B, N) of the target network for the next observation's action, no gradient."""
+    with torch.no_grad():
+        judged = target_net(batch.next_obs)  # (B, A, N)
+        chooser = q_net if config.double else target_net
+        answer = q_net(batch.next_obs) if config.double else judged
+        best = chooser.mean(answer).argmax(dim=1)  # (B,)
+        return judged[torch.arange(len(best)), best]
+
+
+def losses(batch, q_net, target_net, config):
+    """Loss of each transition (B,), with gradient, and its priority (B,), without."""
+    predicted = q_net(batch.obs)[torch.arange(len(batch.action)), batch.action]  # (B, N)
+    after = next_distribution(batch, q_net, target_net, config)  # (B, N)
+    discount = config.gamma**config.n_step * (1 - batch.terminated)  # (B,)
+    if config.distribution == "c51":  # CHANGED
+        target = project(torch.softmax(after, dim=1), batch.reward, discount, q_net.support)
+        loss = -(target * torch.log_softmax(predicted, dim=1)).sum(dim=1)
+        entropy = -torch.special.xlogy(target, target).sum(dim=1)
+        return loss, (loss.detach() - entropy).clamp(min=0)  # 0 if the prediction is right
+    target = batch.reward[:, None] + discount[:, None] * after
+    if config.distribution == "quantile":  # CHANGED
+        loss = quantile_loss(predicted, target)
+        return loss, loss.detach()
+    loss = F.smooth_l1_loss(predicted[:, 0], target[:, 0], reduction="none")
+    return loss, (target - predicted).detach()[:, 0].abs()
+
+
+# %% [markdown]
+# ### The helpers of notebook 6
+#
+# `NStep`, `make_batch`, `epsilon`, `beta` and `descend` are unchanged.
+
+
+# %%
+class NStep:
+    """Folds the steps of one environment into transitions over n steps."""
+
+    def __init__(self, n, gamma):
+        self.n, self.gamma, self.window = n, gamma, deque()
+
+    def add(self, transition, truncated):
+        """Take one step; return the list of transitions that are complete now."""
+        self.window.append(transition)
+        complete = []
+        if len(self.window) == self.n:
+            complete.append(self.fold())
+        if transition.terminated:
+            while self.window:  # shorter windows: after the end nothing follows
+                complete.append(self.fold())
+        if truncated:
+            self.window.clear()  # what would have followed is not known
+        return complete
+
+    def fold(self):
+        """The whole window as one transition; its first step leaves."""
+        reward = sum(self.gamma**k * step.reward for k, step in enumerate(self.window))
+        last, first = self.window[-1], self.window.popleft()
+        return Transition(first.obs, first.action, reward, last.next_obs, last.terminated)
+
+
+def make_batch(transitions):
+    """List of B transitions to one Transition of tensors: obs (B, O), the others (B,)."""
+    columns = Transition(*zip(*transitions, strict=True))
+    return Transition(
+        obs=torch.from_numpy(np.stack(columns.obs)),
+        action=torch.tensor(columns.action),
+        reward=torch.tensor(columns.reward, dtype=torch.float32),
+        next_obs=torch.from_numpy(np.stack(columns.next_obs)),
+        terminated=torch.tensor(columns.terminated, dtype=torch.float32),
+    )
+
+
+# %%
+def epsilon(config, agent_steps):
+    """Probability of a random action now; noisy networks explore by themselves."""
+    if config.noisy:
+        return 0.0  # CHANGED
+    share = min(agent_steps / config.epsilon_decay, 1.0)
+    return 1.0 + (config.epsilon_end - 1.0) * share
+
+
+def beta(config, agent_steps):
+    """How much of the bias of prioritized draws is undone now: from beta_start to 1."""
+    done = min(agent_steps / config.agent_steps, 1.0)
+    return config.beta_start + (1.0 - config.beta_start) * done
+
+
+def descend(loss, optimizer, config, agent_steps):
+    """One update of the weights, at the learning rate that is due now."""
+    group = optimizer.param_groups[0]
+    group["lr"] = config.lr * (1 - min(agent_steps / config.agent_steps, 1.0))
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(group["params"], config.clip_norm)
+    optimizer.step()
+
+
+# %% [markdown]
+# ### The Brain
+#
+# Where the noise is drawn: before every action, and before every update in both networks. Where it
+# is off: in `greedy`. The target network stays in training mode, as in Rainbow, with noise of its
+# own.
+
+
+# %%
+class Brain:
+    """A Q-network, its target network, and the rule by which both learn."""
+
+    def __init__(self, config, rng, obs_size=4, num_actions=2):
+        self.config, self.rng, self.num_actions = config, rng, num_actions
+        self.q_net = QNetwork(config, obs_size, num_actions)
+        self.target_net = QNetwork(config, obs_size, num_actions)
+        self.target_net.load_state_dict(self.q_net.state_dict())
+        self.n_step = NStep(config.n_step, config.gamma)
+        if config.prioritized:
+            self.memory = PrioritizedReplayMemory(config.capacity, rng, alpha=config.alpha)
+        else:
+            self.memory = ReplayMemory(config.capacity, rng)
+        self.optimizer = torch.optim.Adam(self.q_net.parameters(), lr=config.lr, fused=True)
+        self.agent_steps = self.updates = self.copies = 0
+
+    def q_values(self, obs):
+        """Q-values (N, A) of observations (N, O), numpy to numpy, in the network's mode."""
+        with torch.inference_mode():
+            return self.q_net.mean(self.q_net(torch.from_numpy(obs))).numpy()
+
+    def greedy(self, obs):
+        """Best action for each of N observations (N, O): (N,) int64, no exploration."""
+        self.q_net.eval()  # CHANGED: without noise
+        best = self.q_values(obs).argmax(axis=1)
+        self.q_net.train()
+        return best
+
+    def decide_action(self, obs):
+        if self.rng.random() < epsilon(self.config, self.agent_steps):
+            return int(self.rng.integers(self.num_actions))
+        self.q_net.resample()  # CHANGED: new noise for every action
+        return int(self.q_values(obs[None]).argmax())
+
+    def learn(self, transition, truncated):
+        config = self.config
+        for complete in self.n_step.add(transition, truncated):
+            self.memory.push(*complete)
+        self.agent_steps += 1
+        if self.agent_steps % config.train_every == 0 and len(self.memory) >= config.learn_start:
+            for _ in range(config.updates_per_train):
+                self.update()
+
+
+# %%
+def draw(self):
+    """A mini-batch, its keys (or None) and its weights (B,)."""
+    config = self.config
+    if not config.prioritized:
+        return make_batch(self.memory.sample(config.batch)), None, torch.ones(config.batch)
+    sample = self.memory.sample(config.batch, beta(config, self.agent_steps))
+    return make_batch(sample.batch), sample.keys, torch.from_numpy(sample.weight)
+
+
+def update(self):
+    """One update of the Q-network; now and then the target network follows."""
+    config = self.config
+    batch, keys, weight = self.draw()
+    self.q_net.resample()  # CHANGED: new noise for every update
+    self.target_net.resample()  # CHANGED
+    loss, priority = losses(batch, self.q_net, self.target_net, config)  # CHANGED
+    assert loss.shape == priority.shape == weight.shape == (config.batch,)
+    if keys is not None:
+        self.memory.update_priorities(keys, priority.numpy())
+    descend((weight * loss).mean(), self.optimizer, config, self.agent_steps)
+    self.updates += 1
+    if self.updates % config.target_every == 0:
+        self.target_net.load_state_dict(self.q_net.state_dict())
+        self.copies += 1
+
+
+Brain.draw, Brain.update = draw, update
+
+
+# %%
+class Agent:
+    """The cart: asks its brain what to do and hands it what came of it."""
+
+    def __init__(self, brain):
+        self.brain = brain
+
+    def get_action(self, obs):
+        return self.brain.decide_action(obs)
+
+    def learn(self, transition, truncated):
+        self.brain.learn(transition, truncated)
+
+
+class Environment:
+    """One CartPole-v1 (or another environment) and the training loop."""
+
+    def __init__(self, agent, config, seed, env=None):
+        self.agent, self.config, self.seed = agent, config, seed
+        self.env = env or gym.make("CartPole-v1", sutton_barto_reward=True)  # -1 at the fall
+
+    def run(self, progress=None, select=None):
+        """Train for config.agent_steps; return the lengths of the episodes."""
+        config, lengths, length = self.config, [], 0
+        obs, _ = self.env.reset(seed=self.seed)
+        for agent_steps in range(1, config.agent_steps + 1):
+            action = self.agent.get_action(obs)
+            next_obs, reward, terminated, truncated, _ = self.env.step(action)
+            transition = Transition(obs, action, reward, next_obs, terminated)
+            self.agent.learn(transition, truncated)
+            obs, length = next_obs, length + 1
+            if terminated or truncated:
+                lengths.append(length)
+                obs, length = self.env.reset()[0], 0
+                if progress is not None:
+                    progress(lengths)
+            if select is not None and agent_steps % config.select_every == 0:
+                select(lengths)
+        return lengths
+
+
+# %%
+SELECTION_SEEDS, TEST_SEEDS = 1_000_000, 2_000_000  # training uses 0, 1, 2, …
+ARENA = gym.make_vec("CartPole-v1", num_envs=100)  # 100 carts at once, reward 1 a step
+Run = namedtuple("Run", "brain lengths curve sigmas test")
+CURVE = ("seed", "agent_steps", "greedy_mean")
+
+
+def mean_sigma(network):
+    """Mean size of the noise of the last noisy layer, 0 without one."""
+    layers = [layer for layer in network.modules() if isinstance(layer, NoisyLinear)]
+    return layers[-1].weight_sigma.abs().mean().item() if layers else 0.0
+
+
+def train(config, seed, live=None):
+    """One training from one seed: the curve, the size of the noise, the last agent's test."""
+    brain, curve, sigmas = Brain(config, seed_everything(seed)), [], []
+
+    def select(lengths):
+        seeds = SELECTION_SEEDS + 1_000 * seed + len(curve)
+        mean = evaluate(brain.greedy, ARENA, seeds).mean
+        curve.append((seed, brain.agent_steps, round(mean, 2)))
+        sigmas.append(mean_sigma(brain.q_net))
+
+    def progress(lengths):
+        if live is not None:
+            live.update(lengths, f"{brain.agent_steps:,} agent steps")
+
+    lengths = Environment(Agent(brain), config, seed).run(progress, select)
+    if live is not None:
+        live.close(lengths, f"{brain.agent_steps:,} agent steps, {brain.updates:,} updates")
+    test = evaluate(brain.greedy, ARENA, TEST_SEEDS + 1_000 * seed)
+    return Run(brain, lengths, curve, sigmas, test)
+
+
+# %% [markdown]
+# ## Train Rainbow on CartPole
+#
+# With −1 at the fall all returns lie between −1 and 0, so that is the range of the atoms.
+
+# %%
+live = LiveCurve(
+    "07_train_rainbow",
+    title="Rainbow: how long the agent balances while it learns",
+    ylabel="agent steps",
+    goal=475,
+)
+rainbow = train(replace(RAINBOW, agent_steps=15_000) if QUICK else RAINBOW, seed=0, live=live)
+best = max(rainbow.curve, key=lambda point: point[2])
+print(f"best selection: {best[2]:.0f} agent steps, after {best[1]:,}")
+print(f"test of the last agent: {rainbow.test.mean:.0f} ± {rainbow.test.std:.0f} agent steps")
+assert rainbow.brain.updates > 0 and rainbow.brain.copies > 0 and len(rainbow.lengths) > 0
+
+# %% [markdown]
+# ### The noise
+#
+# How large is σ of the last layer, on average? Nobody told the network to explore less.
+
+# %%
+figure, axes = plt.subplots(figsize=(5.5, 2.6), layout="constrained")
+axes.plot([point[1] for point in rainbow.curve], rainbow.sigmas, "o-", color="#1f4e8c")
+axes.set(title="Noise of the output layer", xlabel="agent steps", ylim=(0, None))
+axes.set_ylabel("mean |σ|")
+show(figure, "07_sigma")
+
+# %% [markdown]
+# SIGMA_TEXT
+
+# %% [markdown]
+# ### What the agent expects
+#
+# The distribution for three poles: upright, leaning, and lost. The atoms say when the fall will
+# come: −1 is a fall at once, −0.37 one in 100 steps, since $0.99^{100} = 0.37$, and 0 no fall.
+
+# %%
+poles = {"upright": (0.0, 0.0), "leaning right": (6.0, 0.3), "lost": (11.5, 2.0)}  # °, rad/s
+net = rainbow.brain.q_net.eval()
+figure, panels = plt.subplots(1, 3, figsize=(7.5, 2.6), sharey=True, layout="constrained")
+for axes, (name, (angle, speed)) in zip(panels, poles.items(), strict=True):
+    obs = torch.tensor([[0.0, 0.0, np.deg2rad(angle), speed]], dtype=torch.float32)
+    with torch.inference_mode():
+        probability = torch.softmax(net(obs), dim=-1)[0]  # (A, N)
+    for action, colour in enumerate(("#9db8d6", "#1f4e8c")):
+        label = ("left", "right")[action]
+        axes.step(net.support, probability[action], where="mid", color=colour, label=label)
+    axes.set(title=name, xlabel="return")
+panels[0].set_ylabel("probability of an atom")
+panels[0].legend(fontsize=8)
+show(figure, "07_expected")
+net.train()
+
+# %% [markdown]
+# EXPECTED_TEXT
+
+# %% [markdown]
+# ## The ablation
+#
+# The same 50,000 agent steps, the same 20 seeds, the same loop. Above: each method added to DQN.
+# Below: each left out of Rainbow. `python -m benchmarks.ablate 07 --seeds 20` repeats it.
+
+# %%
+VARIANTS = {
+    "dqn": DQN,
+    "noisy": replace(DQN, noisy=True),
+    "c51": replace(DQN, distribution="c51"),
+    "quantile": replace(DQN, distribution="quantile"),
+    "rainbow": RAINBOW,
+    "rainbow_quantile": replace(RAINBOW, distribution="quantile"),
+    "no_double": replace(RAINBOW, double=False),
+    "no_dueling": replace(RAINBOW, dueling=False),
+    "no_n_step": replace(RAINBOW, n_step=1),
+    "no_prioritized": replace(RAINBOW, prioritized=False),
+    "no_noisy": replace(RAINBOW, noisy=False),
+    "no_distribution": replace(RAINBOW, distribution="none"),
+}
+
+# %%
+ADDED = {"DQN": "dqn", "+ noisy": "noisy", "+ C51": "c51", "+ quantiles": "quantile"}
+LEFT_OUT = {
+    "Rainbow": "rainbow",
+    "… with quantiles": "rainbow_quantile",
+    "− double": "no_double",
+    "− dueling": "no_dueling",
+    "− 3 steps": "no_n_step",
+    "− prioritized": "no_prioritized",
+    "− noisy": "no_noisy",
+    "− distribution": "no_distribution",
+}
+for part, names in {"added": ADDED, "left_out": LEFT_OUT}.items():
+    curves = {
+        title: load_curves(ROOT / "results" / f"07_{name}.csv", "agent_steps", "greedy_mean")
+        for title, name in names.items()
+    }
+    print_table(curves, 475, np.random.default_rng(0))
+    show(draw_curves(curves, 475, "greedy mean [agent steps]"), f"07_{part}")
+
+# %% [markdown]
+# ABLATION_TEXT
+
+# %% [markdown]
+# ## Differences from the papers
+#
+# | | Rainbow (Hessel et al. 2017) | Here |
+# |---|---|---|
+# | task | 57 Atari games, 200 million frames | CartPole, 50,000 agent steps |
+# | atoms | 51 on −10 … 10 | 51 on −1 … 0 |
+# | α, β at first | 0.5, 0.4 | the same |
+# | noise at first | σ₀ = 0.5 | the same |
+# | noise drawn | once for every action and batch | the same |
+# | priority | Kullback–Leibler loss | the same, clamped at 0 |
+# | target network | every 32,000 frames | every 64 updates |
+# | rate | 6.25e-5, Adam ε 1.5e-4 | 1e-3 → 0 |
+#
+# Quantile regression is not part of Rainbow; it stands beside C51 as the other usual form.
+
+# %%
+check_learned("Rainbow: best greedy mean [agent steps]", best[2], at_least=475)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. *(5 min)* Atoms 0, 1, 2; probabilities 0.2, 0.3, 0.5; reward 0.5; γ = 1. Project by hand; check
+#    with `project`. What happened to the mean, and why?
+# 2. *(10 min)* Write the projection with `floor` and `ceil`, and find the case in which it loses
+#    probability.
+# 3. *(10 min)* Set `low=-0.5`. What can the agent no longer tell apart?
+# 4. *(15 min)* Remove the two `resample` lines of `update`. What becomes of σ?
+# 5. *(20 min)* Let the agent choose by the 10 % quantile instead of the mean. How does it play?
+
+# %% [markdown]
+# ## Summary
+#
+# - A distribution of returns obeys the Bellman equation too. C51 learns probabilities of fixed
+#   values, quantile regression values of fixed probabilities.
+# - Noisy layers explore by learned noise: drawn anew for every action and update, off when judged.
+# - Rainbow is six switches. Which of them matter depends on the task: ablate.

@@ -1,0 +1,355 @@
+"""Notebook 07: projections against a slow reference, learned distributions, noise, faults."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.wrappers import TimeLimit
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from helpers.replay import Transition
+from tests.test_probes import PROBES, Probe
+from tools.definitions import TWINS, define
+
+TWIN = TWINS / "draft_07_rainbow.py"
+SOURCE = TWIN.read_text(encoding="utf-8")
+NAMES = [
+    *("project", "quantile_loss", "NoisyLinear", "Config", "RAINBOW", "QNetwork", "losses"),
+    *("next_distribution", "NStep", "make_batch", "epsilon", "beta", "descend", "Brain"),
+    *("draw", "update", "Agent", "Environment", "mean_sigma"),
+]
+
+
+def definitions(source=SOURCE):
+    """The notebook's definitions, the Brain put together as the notebook does."""
+    found = define(source, NAMES)
+    found["Brain"].draw, found["Brain"].update = found["draw"], found["update"]
+    return found
+
+
+NB = definitions()
+
+
+def planted(text, broken):
+    """Definitions with one fault."""
+    assert text in SOURCE
+    return definitions(SOURCE.replace(text, broken))
+
+
+# --- projection -------------------------------------------------------------------------------
+
+
+def slow_project(probabilities, reward, discount, support):
+    """Atom by atom, in plain Python: each moved atom is split between its two neighbours."""
+    result = [0.0] * len(support)
+    for probability, atom in zip(probabilities, support, strict=True):
+        moved = min(max(reward + discount * atom, support[0]), support[-1])
+        right = next((i for i, z in enumerate(support) if z >= moved), len(support) - 1)
+        if support[right] == moved or right == 0:
+            result[right] += probability
+            continue
+        share = (moved - support[right - 1]) / (support[right] - support[right - 1])
+        result[right] += probability * share
+        result[right - 1] += probability * (1 - share)
+    return result
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    atoms=st.integers(2, 12),
+    reward=st.floats(-3, 3, width=16),
+    discount=st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0]),
+    seed=st.integers(0, 999),
+)
+def test_projection_equals_a_slow_reference(atoms, reward, discount, seed):
+    rng = np.random.default_rng(seed)
+    support = np.linspace(-1, 1, atoms)
+    before = rng.dirichlet(np.ones(atoms))
+    found = NB["project"](
+        torch.tensor(before[None]), torch.tensor([reward]), torch.tensor([discount]),
+        torch.tensor(support),
+    )[0]  # fmt: skip
+    assert found.sum().item() == pytest.approx(1.0, abs=1e-5)  # nothing is lost
+    expected = slow_project(before, reward, discount, support)
+    assert found.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def on_the_grid(nb):
+    """All atoms fall exactly on atoms: nothing may be lost."""
+    support = torch.linspace(0, 4, 5)
+    before = torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.0]])
+    found = nb["project"](before, torch.tensor([1.0]), torch.tensor([1.0]), support)
+    torch.testing.assert_close(found, torch.tensor([[0.0, 0.1, 0.2, 0.3, 0.4]]))
+
+
+def test_projection_loses_nothing_on_the_grid():
+    on_the_grid(NB)
+    by_floor_and_ceil = """
+    low_atom, high_atom = place.floor().long(), place.ceil().long()
+    result = torch.zeros_like(probabilities)
+    result.scatter_add_(1, low_atom, probabilities * (high_atom - place))
+    result.scatter_add_(1, high_atom, probabilities * (place - low_atom))
+    return result
+    """
+    start = SOURCE.index("    nearness = 1 - ")
+    end = SOURCE.index("\n", SOURCE.index("return (probabilities", start))
+    wrong = definitions(SOURCE[:start] + by_floor_and_ceil.strip("\n ").join(["    ", ""])
+                        + SOURCE[end:])  # fmt: skip
+    with pytest.raises(AssertionError):
+        on_the_grid(wrong)
+
+
+# --- quantiles --------------------------------------------------------------------------------
+
+
+def slow_quantile_loss(theta, target):
+    total = 0.0
+    for i, prediction in enumerate(theta):
+        tau, row = (i + 0.5) / len(theta), 0.0
+        for value in target:
+            u = value - prediction
+            huber = 0.5 * u * u if abs(u) <= 1 else abs(u) - 0.5
+            row += abs(tau - (u < 0)) * huber
+        total += row / len(target)
+    return total
+
+
+def test_quantile_loss_equals_a_slow_reference():
+    torch.manual_seed(0)
+    theta, target = torch.randn(6, 5) * 2, torch.randn(6, 7) * 2
+    expected = [slow_quantile_loss(*pair) for pair in zip(theta.tolist(), target.tolist(),
+                                                          strict=True)]  # fmt: skip
+    assert NB["quantile_loss"](theta, target).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+# --- losses of every kind ---------------------------------------------------------------------
+
+
+def some_batch(size=32):
+    torch.manual_seed(3)
+    return Transition(
+        torch.randn(size, 4), torch.randint(3, (size,)), torch.randn(size), torch.randn(size, 4),
+        (torch.rand(size) < 0.3).float(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("distribution", ["none", "c51", "quantile"])
+def test_losses_equal_a_slow_reference(distribution, double, nb=NB):
+    config = nb["Config"](
+        distribution=distribution, double=double, atoms=7, low=-2.0, high=2.0, n_step=3, gamma=0.9
+    )
+    torch.manual_seed(0)
+    q_net, target_net = (nb["QNetwork"](config, 4, 3) for _ in range(2))
+    batch = some_batch()
+    found, priority = nb["losses"](batch, q_net, target_net, config)
+    support = q_net.support.tolist()
+    for row in range(32):
+        with torch.no_grad():
+            here, there = q_net(batch.obs[row][None])[0], target_net(batch.next_obs[row][None])[0]
+            online = q_net(batch.next_obs[row][None])[0]
+        chooser = online if double else there
+        if distribution == "c51":
+            means = [sum(p * z for p, z in zip(torch.softmax(a, 0).tolist(), support, strict=True))
+                     for a in chooser]  # fmt: skip
+        else:
+            means = [sum(a.tolist()) / len(a) for a in chooser]
+        best = means.index(max(means))
+        discount = 0.0 if batch.terminated[row] else 0.9**3
+        reward, predicted = batch.reward[row].item(), here[batch.action[row]]
+        if distribution == "c51":
+            target = slow_project(torch.softmax(there[best], 0).tolist(), reward, discount, support)
+            log = torch.log_softmax(predicted, 0).tolist()
+            expected = -sum(m * p for m, p in zip(target, log, strict=True))
+            wrong = expected + sum(m * math.log(m) for m in target if m > 0)
+        else:
+            target = [reward + discount * z for z in there[best].tolist()]
+            if distribution == "quantile":
+                wrong = expected = slow_quantile_loss(predicted.tolist(), target)
+            else:
+                wrong = abs(target[0] - predicted[0].item())
+                expected = 0.5 * wrong**2 if wrong < 1 else wrong - 0.5
+        assert found[row].item() == pytest.approx(expected, abs=1e-4)
+        assert priority[row].item() == pytest.approx(wrong, abs=1e-4)
+    assert found.requires_grad and not priority.requires_grad
+
+
+@pytest.mark.parametrize(
+    "text, broken",
+    [
+        ("config.gamma**config.n_step *", "config.gamma *"),
+        ("answer = q_net(batch.next_obs) if config.double else judged", "answer = judged"),
+        ("judged = target_net(batch.next_obs)", "judged = q_net(batch.next_obs)"),
+        ("(1 - batch.terminated)  # (B,)", "torch.ones(len(batch.terminated))"),
+    ],
+)
+def test_a_wrong_target_is_noticed(text, broken):
+    with pytest.raises(AssertionError):
+        test_losses_equal_a_slow_reference("c51", True, nb=planted(text, broken))
+
+
+# --- noise ------------------------------------------------------------------------------------
+
+
+def test_noise_has_the_size_and_the_form_of_the_paper():
+    torch.manual_seed(0)
+    layer = NB["NoisyLinear"](50, 40, sigma=0.5)
+    assert layer.weight.abs().max() <= 50**-0.5
+    torch.testing.assert_close(layer.weight_sigma, torch.full((40, 50), 0.5 * 50**-0.5))
+    draws = []
+    for _ in range(2_000):
+        layer.resample()
+        draws.append(torch.cat([layer.noise_in, layer.noise_out]))
+    draws = torch.stack(draws)
+    assert draws.mean().abs() < 0.02
+    assert draws.abs().mean() == pytest.approx(0.822, abs=0.02)  # E sqrt|x| of a normal x
+    x = torch.randn(3, 50)
+    noise = layer.noise_out[:, None] * layer.noise_in[None]
+    by_hand = x @ (layer.weight + layer.weight_sigma * noise).T
+    by_hand = by_hand + layer.bias + layer.bias_sigma * layer.noise_out
+    torch.testing.assert_close(layer(x), by_hand)
+    layer.eval()
+    torch.testing.assert_close(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
+
+
+def noisy_brain(nb):
+    torch.manual_seed(0)
+    config = nb["Config"](noisy=True, batch=8, learn_start=8)
+    return nb["Brain"](config, np.random.default_rng(0))
+
+
+def noises(network):
+    return [layer.noise_out.clone() for layer in network.modules() if hasattr(layer, "noise_out")]
+
+
+def noise_is_handled(nb):
+    """Drawn anew for each action and update, off in greedy play, both networks apart."""
+    brain, obs = noisy_brain(nb), np.full(4, 0.1, np.float32)
+    seen = []
+    for _ in range(3):
+        brain.decide_action(obs)
+        seen.append(noises(brain.q_net)[0])
+    assert not torch.equal(seen[0], seen[1]) and not torch.equal(seen[1], seen[2])
+    for i in range(8):
+        brain.memory.push(obs + i, i % 2, 0.0, obs, False)
+    before = noises(brain.q_net)[0], noises(brain.target_net)[0]
+    brain.update()
+    after = noises(brain.q_net)[0], noises(brain.target_net)[0]
+    assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert not torch.equal(*after)
+    many = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
+    first = brain.greedy(many)
+    assert brain.q_net.training
+    for _ in range(3):
+        brain.q_net.resample()
+        assert np.array_equal(brain.greedy(many), first)
+
+
+def test_noise_is_handled():
+    noise_is_handled(NB)
+
+
+@pytest.mark.parametrize(
+    "text, broken",
+    [
+        ("self.q_net.resample()  # CHANGED: new noise for every action", "pass"),
+        ("self.q_net.resample()  # CHANGED: new noise for every update", "pass"),
+        ("self.target_net.resample()  # CHANGED", "pass"),
+        ("self.q_net.eval()  # CHANGED: without noise", "pass"),
+        ("if not self.training:  # greedy play: no noise", "if False:"),
+    ],
+)
+def test_a_fault_with_noise_is_noticed(text, broken):
+    with pytest.raises(AssertionError):
+        noise_is_handled(planted(text, broken))
+
+
+# --- probes -----------------------------------------------------------------------------------
+
+METHODS = {
+    "c51": dict(distribution="c51", low=-1.5, high=1.5, atoms=31),
+    "quantile": dict(distribution="quantile", atoms=16),
+    "noisy": dict(noisy=True),
+    "all": dict(distribution="c51", low=-1.5, high=1.5, atoms=31, double=True, dueling=True,
+                prioritized=True),
+}  # fmt: skip
+
+
+def trained(nb, kind, **changes):
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    settings = dict(
+        agent_steps=2_000, gamma=0.9, hidden=(32, 32), obs_scale=(1.0,), epsilon_end=1.0,
+        capacity=500, batch=32, learn_start=60, train_every=1, updates_per_train=1, lr=0.01,
+        target_every=10,
+    )  # fmt: skip
+    config = nb["Config"](**{**settings, **changes})
+    brain = nb["Brain"](config, np.random.default_rng(0), obs_size=1, num_actions=2)
+    brain.q_net.train()
+    nb["Environment"](nb["Agent"](brain), config, seed=0, env=TimeLimit(kind(), 5)).run()
+    brain.q_net.eval()
+    return brain
+
+
+SHORT = [kind for kind in PROBES if kind.__name__ != "Endless"]  # returns within the atoms
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "noisy"])
+@pytest.mark.parametrize("kind", SHORT, ids=lambda kind: kind.__name__)
+def test_known_values_are_learned(kind, method):
+    brain = trained(NB, kind, **METHODS[method])
+    for obs, expected in kind.expected.items():
+        learned = brain.q_values(np.array([[obs]], np.float32))[0].tolist()
+        assert learned == pytest.approx(expected, abs=0.15), f"{kind.__name__}, obs {obs}"
+
+
+class Coin(Probe):
+    """One turn; action 0 pays 0.5 for certain, action 1 pays 1 or 0, each half the time."""
+
+    expected = {1.0: (0.5, 0.5)}  # noqa: RUF012
+
+    def step(self, action):
+        prize = 0.5 if action == 0 else float(self.np_random.random() < 0.5)
+        return np.ones(1, np.float32), prize, True, False, {}
+
+
+class LateCoin(Coin):
+    """The coin, one turn later and discounted."""
+
+    def first(self):
+        return -1.0
+
+    def step(self, action):
+        self.turn += 1
+        if self.turn == 1:
+            self.choice = action
+            return np.ones(1, np.float32), 0.0, False, False, {}
+        return super().step(1)
+
+
+def distribution_of(brain, obs):
+    with torch.inference_mode():
+        return brain.q_net(torch.tensor([[obs]]))[0]
+
+
+def test_c51_learns_the_distribution_itself():
+    settings = dict(distribution="c51", low=0.0, high=1.0, atoms=11, lr=0.003, agent_steps=4_000)
+    certain, gamble = torch.softmax(distribution_of(trained(NB, Coin, **settings), 1.0), dim=1)
+    assert certain[5] > 0.9  # the atom 0.5
+    assert gamble[0] == pytest.approx(0.5, abs=0.1) and gamble[10] == pytest.approx(0.5, abs=0.1)
+    late = torch.softmax(distribution_of(trained(NB, LateCoin, **settings), -1.0), dim=1)
+    for action in (0, 1):  # 0 or γ = 0.9
+        assert late[action, 0] == pytest.approx(0.5, abs=0.15)
+        assert late[action, 9] == pytest.approx(0.5, abs=0.15)
+
+
+def test_quantiles_learn_the_distribution_itself():
+    settings = dict(distribution="quantile", atoms=8, lr=0.003, agent_steps=4_000)
+    certain, gamble = distribution_of(trained(NB, Coin, **settings), 1.0)
+    assert certain.tolist() == pytest.approx([0.5] * 8, abs=0.1)
+    # the Huber loss leans quantiles of a coin inwards; their order and their mean must hold
+    low, high = gamble[:3].mean().item(), gamble[-3:].mean().item()
+    assert low < 0.35 and high > 0.65 and gamble.mean().item() == pytest.approx(0.5, abs=0.1)
