@@ -1,12 +1,14 @@
 """Figures of a training: learning curves, live curves, bands of other seeds."""
 
 import csv
+import io
 import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 
+from helpers.checkpoint import write_atomically
 from helpers.runtime import build_dir, in_notebook
 
 
@@ -33,13 +35,10 @@ def show(figure, name):
 
 
 def save_curves(path, columns, rows):
-    """Write learning curves as a small CSV: ``columns`` names, then the rows."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+    """Write learning curves as a small CSV, all or nothing: ``columns`` names, then the rows."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    write_atomically(path, text.getvalue().encode())
 
 
 def load_curves(path, x, y):

@@ -85,21 +85,19 @@ def on_the_grid(nb):
     torch.testing.assert_close(found, torch.tensor([[0.0, 0.1, 0.2, 0.3, 0.4]]))
 
 
+FLOOR_AND_CEIL = """    left, right = place.floor().long(), place.ceil().long()
+    result = torch.zeros_like(probabilities)
+    result.scatter_add_(1, left, probabilities * (right - place))
+    return result.scatter_add_(1, right, probabilities * (place - left))
+"""
+
+
 def test_projection_loses_nothing_on_the_grid():
     on_the_grid(NB)
-    by_floor_and_ceil = """
-    low_atom, high_atom = place.floor().long(), place.ceil().long()
-    result = torch.zeros_like(probabilities)
-    result.scatter_add_(1, low_atom, probabilities * (high_atom - place))
-    result.scatter_add_(1, high_atom, probabilities * (place - low_atom))
-    return result
-    """
-    start = SOURCE.index("    nearness = 1 - ")
-    end = SOURCE.index("\n", SOURCE.index("return (probabilities", start))
-    wrong = definitions(SOURCE[:start] + by_floor_and_ceil.strip("\n ").join(["    ", ""])
-                        + SOURCE[end:])  # fmt: skip
-    with pytest.raises(AssertionError):
-        on_the_grid(wrong)
+    before, rest = SOURCE.split("    nearness = 1 - ", 1)
+    after = rest.split("\n\n\n", 1)[1]
+    with pytest.raises(AssertionError):  # the usual form, when an atom falls on a grid point
+        on_the_grid(definitions(before + FLOOR_AND_CEIL + "\n\n" + after))
 
 
 # --- quantiles --------------------------------------------------------------------------------
