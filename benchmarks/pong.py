@@ -52,9 +52,10 @@ def changed(config, settings):
     known = {field.name: type(getattr(config, field.name)) for field in fields(config)}
     pairs = dict(setting.split("=", 1) for setting in settings)
     for name in pairs:
-        if known.get(name) not in (int, float):
+        if known.get(name) not in (int, float, bool):
             raise ValueError(f"expected --set to name a number of Config, got {name!r}")
-    return replace(config, **{name: known[name](value) for name, value in pairs.items()})
+    values = {name: float(value) for name, value in pairs.items()}  # of a bool: 0 or 1
+    return replace(config, **{name: known[name](value) for name, value in values.items()})
 
 
 def notebook(seed, settings=(), quick=False):

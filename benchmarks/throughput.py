@@ -71,9 +71,9 @@ def pong_ours(meter, seed):
                 super().record(*step)
 
         config = replace(
-            nb["Config"](), seed=seed, channels=(32, 64, 64), hidden=512, batch=32, train_every=4,
-            n_step=1, capacity=10_000, learn_start=1_000, epsilon_end=0.01, epsilon_steps=1,
-            agent_steps=meter.stop + 8, evaluate_every=10**9,
+            nb["Config"](), seed=seed, channels=(32, 64, 64), hidden=512, layer_norm=False,
+            batch=32, train_every=4, n_step=1, capacity=10_000, learn_start=1_000,
+            epsilon_end=0.01, epsilon_steps=1, agent_steps=meter.stop + 8, evaluate_every=10**9,
         )  # fmt: skip
         Metered(config, pick_device()).run()
 

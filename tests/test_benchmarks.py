@@ -273,8 +273,10 @@ def test_settings_take_the_type_of_the_field():
         train_every: int = 4
         gamma: float = 0.98
         channels: tuple = (16,)
+        layer_norm: bool = True
 
-    changed = pong.changed(Config(), ["train_every=2", "gamma=0.9"])
-    assert changed == Config(train_every=2, gamma=0.9) and isinstance(changed.train_every, int)
+    changed = pong.changed(Config(), ["train_every=2", "gamma=0.9", "layer_norm=0"])
+    assert changed == Config(train_every=2, gamma=0.9, layer_norm=False)
+    assert isinstance(changed.train_every, int) and changed.layer_norm is False
     with pytest.raises(ValueError, match="number of Config, got 'channels'"):
         pong.changed(Config(), ["channels=1"])

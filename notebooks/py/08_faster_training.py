@@ -437,6 +437,7 @@ class Config:
     # network
     channels: tuple = (16, 32, 32)  # filters of the three convolutions (paper: 32, 64, 64)
     hidden: int = 256  # units (paper: 512)
+    layer_norm: bool = True  # before the last ReLU (04, paper: none)
     # who collects
     num_envs: int = 8  # games side by side
     agent_steps: int = 400_000  # decisions at most; the goal usually comes sooner
@@ -478,7 +479,7 @@ config = Config(seed=int(os.environ.get("DQN_SEED", 0)))
 class QNetwork(nn.Module):
     """Pictures (B, 4, 84, 84) uint8 to Q-values (B, A)."""
 
-    def __init__(self, num_actions, channels, hidden):
+    def __init__(self, num_actions, channels, hidden, layer_norm=False):
         super().__init__()
         first, second, third = channels
         self.layers = nn.Sequential(
@@ -486,7 +487,8 @@ class QNetwork(nn.Module):
             nn.Conv2d(first, second, 4, stride=2), nn.ReLU(),
             nn.Conv2d(second, third, 3, stride=1), nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(third * 7 * 7, hidden), nn.ReLU(),
+            nn.Linear(third * 7 * 7, hidden),
+            *([nn.LayerNorm(hidden)] if layer_norm else []), nn.ReLU(),
             nn.Linear(hidden, num_actions),
         )  # fmt: skip
         self.register_buffer("mean_frame", torch.zeros(84, 84))  # saved with the weights
@@ -521,7 +523,7 @@ class Brain:
 
     def __init__(self, config, num_actions, device, network=QNetwork, fused=True):
         self.config, self.num_actions, self.device = config, num_actions, device
-        sizes = (num_actions, config.channels, config.hidden)
+        sizes = (num_actions, config.channels, config.hidden, config.layer_norm)
         self.q_net = network(*sizes).to(device)
         self.target_net = network(*sizes).to(device)
         self.optimizer = torch.optim.Adam(
@@ -629,7 +631,8 @@ class Bench:
         self.rng = seed_everything(0)
         python_games = [make_pong_to_watch] * way.games
         self.envs = make_pong(way.games) if way.cpp else gym.vector.SyncVectorEnv(python_games)
-        self.brain = Brain(config, 6, device, way.network, way.fused)
+        plain = replace(config, layer_norm=False)  # the network of notebook 04
+        self.brain = Brain(plain, 6, device, way.network, way.fused)
         self.update = torch.compile(self.brain.learn) if way.compiled else self.brain.learn
         self.memory = make_memory(way, self.rng, device)
         self.obs, _ = self.envs.reset(seed=0)
