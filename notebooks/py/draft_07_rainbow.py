@@ -53,10 +53,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers.ablation import draw_curves, print_table
+from helpers.atari import make_pong
 from helpers.evaluation import evaluate
 from helpers.plotting import LiveCurve, load_curves, show
-from helpers.prioritized import PrioritizedReplayMemory
-from helpers.replay import ReplayMemory, Transition
+from helpers.prioritized import PrioritizedFrameReplayMemory, PrioritizedReplayMemory
+from helpers.replay import FrameBatch, FrameReplayMemory, ReplayMemory, Transition
 from helpers.runtime import check_learned, profile, seed_everything, versions
 
 QUICK = profile() == "quick"
@@ -322,8 +323,7 @@ class Config:
     agent_steps: int = 50_000  # agent steps in all
     gamma: float = 0.99  # discount of one agent step
     # the network
-    hidden: tuple = (128, 128)  # units
-    obs_scale: tuple = (2.4, 2.0, 0.21, 2.0)  # metres, m/s, rad, rad/s
+    hidden: tuple = (128, 128)  # features of the body, units of the layer after it
     # exploration
     epsilon_end: float = 0.04  # probability of a random action, at last (0 if noisy)
     epsilon_decay: int = 8_000  # agent steps over which it falls from 1
@@ -334,7 +334,8 @@ class Config:
     # learning
     train_every: int = 64  # agent steps
     updates_per_train: int = 16  # updates
-    lr: float = 1e-3  # falls to 0 over agent_steps
+    lr: float = 1e-3  # learning rate at first …
+    lr_end: float = 0.0  # … and after agent_steps
     clip_norm: float = 10.0  # length of the whole gradient at most
     target_every: int = 64  # updates between hard copies
     # selection
@@ -361,21 +362,31 @@ RAINBOW = Config(
 
 
 # %%
-class QNetwork(nn.Module):
-    """Observations (B, O) to (B, A, N): logits of atoms, quantiles, or Q-values (N = 1)."""
+class CartBody(nn.Module):
+    """Observations (B, 4) to features (B, F): scales and first layer of notebook 3."""
 
-    def __init__(self, config, obs_size, num_actions):
+    def __init__(self, features):
         super().__init__()
-        self.config, self.num_actions = config, num_actions
+        self.register_buffer("obs_scale", torch.tensor([2.4, 2.0, 0.21, 2.0]))  # m, m/s, rad, rad/s
+        self.layer = nn.Linear(4, features)
+
+    def forward(self, obs):
+        return F.relu(self.layer(obs / self.obs_scale))
+
+
+class QNetwork(nn.Module):
+    """Observations to (B, A, N): logits of atoms, quantiles, or Q-values (N = 1)."""
+
+    def __init__(self, config, body, num_actions):
+        super().__init__()
+        self.config, self.body, self.num_actions = config, body, num_actions
         self.atoms = 1 if config.distribution == "none" else config.atoms
-        self.register_buffer("obs_scale", torch.tensor(config.obs_scale))
         self.register_buffer("support", torch.linspace(config.low, config.high, self.atoms))
-        first, second = config.hidden
-        self.body = nn.Sequential(nn.Linear(obs_size, first), nn.ReLU())
-        size = second // 2 if config.dueling else second
+        features, units = config.hidden
+        units = units // 2 if config.dueling else units
         if config.dueling:
-            self.value = self.stream(first, size, self.atoms)
-        self.advantage = self.stream(first, size, num_actions * self.atoms)
+            self.value = self.stream(features, units, self.atoms)
+        self.advantage = self.stream(features, units, num_actions * self.atoms)
 
     def stream(self, inputs, hidden, outputs):
         """One hidden layer and an output, both noisy if the config says so."""
@@ -389,7 +400,7 @@ class QNetwork(nn.Module):
         return nn.Sequential(linear(inputs, hidden), nn.ReLU(), linear(hidden, outputs))
 
     def forward(self, obs):
-        features = self.body(obs / self.obs_scale)
+        features = self.body(obs)
         output = self.advantage(features).view(-1, self.num_actions, self.atoms)
         if self.config.dueling:
             value = self.value(features)[:, None]  # (B, 1, N)
@@ -433,13 +444,13 @@ def losses(batch, q_net, target_net, config):
     """Loss of each transition (B,), with gradient, and its priority (B,), without."""
     predicted = q_net(batch.obs)[torch.arange(len(batch.action)), batch.action]  # (B, N)
     after = next_distribution(batch, q_net, target_net, config)  # (B, N)
-    discount = config.gamma**config.n_step * (1 - batch.terminated)  # (B,)
     if config.distribution == "c51":  # CHANGED
-        target = project(torch.softmax(after, dim=1), batch.reward, discount, q_net.support)
+        after = torch.softmax(after, dim=1)
+        target = project(after, batch.reward, batch.discount, q_net.support)
         loss = -(target * torch.log_softmax(predicted, dim=1)).sum(dim=1)
         entropy = -torch.special.xlogy(target, target).sum(dim=1)
         return loss, (loss.detach() - entropy).clamp(min=0)  # 0 if the prediction is right
-    target = batch.reward[:, None] + discount[:, None] * after
+    target = batch.reward[:, None] + batch.discount[:, None] * after
     if config.distribution == "quantile":  # CHANGED
         loss = quantile_loss(predicted, target)
         return loss, loss.detach()
@@ -450,7 +461,9 @@ def losses(batch, q_net, target_net, config):
 # %% [markdown]
 # ### The helpers of notebook 6
 #
-# `NStep`, `make_batch`, `epsilon`, `beta` and `descend` are unchanged.
+# `NStep`, `epsilon`, `beta` and `descend` are unchanged. `make_batch` now puts γⁿ, or 0 after an
+# end, into the batch: then the loss need not know where a batch comes from, and the frame memory of
+# notebook 4, whose batches have a discount already, fits as well.
 
 
 # %%
@@ -480,15 +493,18 @@ class NStep:
         return Transition(first.obs, first.action, reward, last.next_obs, last.terminated)
 
 
-def make_batch(transitions):
-    """List of B transitions to one Transition of tensors: obs (B, O), the others (B,)."""
-    columns = Transition(*zip(*transitions, strict=True))
-    return Transition(
+def make_batch(rows, config):
+    """List of B transitions, or a FrameBatch of arrays, to a FrameBatch of tensors."""
+    if isinstance(rows, FrameBatch):
+        return FrameBatch(*(torch.from_numpy(column) for column in rows))
+    columns = Transition(*zip(*rows, strict=True))
+    goes_on = 1 - torch.tensor(columns.terminated, dtype=torch.float32)
+    return FrameBatch(
         obs=torch.from_numpy(np.stack(columns.obs)),
         action=torch.tensor(columns.action),
         reward=torch.tensor(columns.reward, dtype=torch.float32),
         next_obs=torch.from_numpy(np.stack(columns.next_obs)),
-        terminated=torch.tensor(columns.terminated, dtype=torch.float32),
+        discount=config.gamma**config.n_step * goes_on,
     )
 
 
@@ -510,7 +526,8 @@ def beta(config, agent_steps):
 def descend(loss, optimizer, config, agent_steps):
     """One update of the weights, at the learning rate that is due now."""
     group = optimizer.param_groups[0]
-    group["lr"] = config.lr * (1 - min(agent_steps / config.agent_steps, 1.0))
+    done = min(agent_steps / config.agent_steps, 1.0)
+    group["lr"] = config.lr + (config.lr_end - config.lr) * done
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(group["params"], config.clip_norm)
@@ -529,43 +546,38 @@ def descend(loss, optimizer, config, agent_steps):
 class Brain:
     """A Q-network, its target network, and the rule by which both learn."""
 
-    def __init__(self, config, rng, obs_size=4, num_actions=2):
-        self.config, self.rng, self.num_actions = config, rng, num_actions
-        self.q_net = QNetwork(config, obs_size, num_actions)
-        self.target_net = QNetwork(config, obs_size, num_actions)
+    def __init__(self, config, rng, make_network, memory):
+        self.config, self.rng, self.memory = config, rng, memory
+        self.q_net, self.target_net = make_network(), make_network()
         self.target_net.load_state_dict(self.q_net.state_dict())
-        self.n_step = NStep(config.n_step, config.gamma)
-        if config.prioritized:
-            self.memory = PrioritizedReplayMemory(config.capacity, rng, alpha=config.alpha)
-        else:
-            self.memory = ReplayMemory(config.capacity, rng)
         self.optimizer = torch.optim.Adam(self.q_net.parameters(), lr=config.lr, fused=True)
         self.agent_steps = self.updates = self.copies = 0
 
     def q_values(self, obs):
-        """Q-values (N, A) of observations (N, O), numpy to numpy, in the network's mode."""
+        """Q-values (N, A) of observations (N, …), numpy to numpy, in the network's mode."""
         with torch.inference_mode():
             return self.q_net.mean(self.q_net(torch.from_numpy(obs))).numpy()
 
     def greedy(self, obs):
-        """Best action for each of N observations (N, O): (N,) int64, no exploration."""
+        """Best action for each of N observations (N, …): (N,) int64, no exploration."""
         self.q_net.eval()  # CHANGED: without noise
         best = self.q_values(obs).argmax(axis=1)
         self.q_net.train()
         return best
 
-    def decide_action(self, obs):
-        if self.rng.random() < epsilon(self.config, self.agent_steps):
-            return int(self.rng.integers(self.num_actions))
+    def decide_actions(self, obs):
+        """Actions (N,) that explore, for observations (N, …)."""
         self.q_net.resample()  # CHANGED: new noise for every action
-        return int(self.q_values(obs[None]).argmax())
+        explore = self.rng.random(len(obs)) < epsilon(self.config, self.agent_steps)
+        at_random = self.rng.integers(self.q_net.num_actions, size=len(obs))
+        return np.where(explore, at_random, self.q_values(obs).argmax(axis=1))
 
-    def learn(self, transition, truncated):
+    def learn(self, steps):
+        """Count new agent steps, and make the updates that are due."""
         config = self.config
-        for complete in self.n_step.add(transition, truncated):
-            self.memory.push(*complete)
-        self.agent_steps += 1
-        if self.agent_steps % config.train_every == 0 and len(self.memory) >= config.learn_start:
+        self.agent_steps += steps
+        due = self.agent_steps % config.train_every < steps
+        if due and len(self.memory) >= config.learn_start:
             for _ in range(config.updates_per_train):
                 self.update()
 
@@ -575,9 +587,9 @@ def draw(self):
     """A mini-batch, its keys (or None) and its weights (B,)."""
     config = self.config
     if not config.prioritized:
-        return make_batch(self.memory.sample(config.batch)), None, torch.ones(config.batch)
+        return make_batch(self.memory.sample(config.batch), config), None, torch.ones(config.batch)
     sample = self.memory.sample(config.batch, beta(config, self.agent_steps))
-    return make_batch(sample.batch), sample.keys, torch.from_numpy(sample.weight)
+    return make_batch(sample.batch, config), sample.keys, torch.from_numpy(sample.weight)
 
 
 def update(self):
@@ -601,17 +613,29 @@ Brain.draw, Brain.update = draw, update
 
 
 # %%
+def cart_brain(config, rng, make_body=None, num_actions=2):
+    """A Brain for CartPole, with the memory that the config asks for."""
+    make_body = make_body or (lambda: CartBody(config.hidden[0]))
+    if config.prioritized:
+        memory = PrioritizedReplayMemory(config.capacity, rng, alpha=config.alpha)
+    else:
+        memory = ReplayMemory(config.capacity, rng)
+    return Brain(config, rng, lambda: QNetwork(config, make_body(), num_actions), memory)
+
+
 class Agent:
-    """The cart: asks its brain what to do and hands it what came of it."""
+    """The cart: asks its brain what to do and keeps what came of it."""
 
     def __init__(self, brain):
-        self.brain = brain
+        self.brain, self.window = brain, NStep(brain.config.n_step, brain.config.gamma)
 
     def get_action(self, obs):
-        return self.brain.decide_action(obs)
+        return int(self.brain.decide_actions(obs[None])[0])
 
     def learn(self, transition, truncated):
-        self.brain.learn(transition, truncated)
+        for complete in self.window.add(transition, truncated):
+            self.brain.memory.push(*complete)
+        self.brain.learn(steps=1)
 
 
 class Environment:
@@ -656,7 +680,7 @@ def mean_sigma(network):
 
 def train(config, seed, live=None):
     """One training from one seed: the curve, the size of the noise, the last agent's test."""
-    brain, curve, sigmas = Brain(config, seed_everything(seed)), [], []
+    brain, curve, sigmas = cart_brain(config, seed_everything(seed)), [], []
 
     def select(lengths):
         seeds = SELECTION_SEEDS + 1_000 * seed + len(curve)
@@ -778,6 +802,119 @@ for part, names in {"added": ADDED, "left_out": LEFT_OUT}.items():
 
 # %% [markdown]
 # ABLATION_TEXT
+
+# %% [markdown]
+# # Pong
+#
+# The same losses, the same Brain. What a Pong agent needs instead is a body for pictures and the
+# frame memory of notebook 4 (or its prioritized sister), which sums the $n$ rewards itself.
+
+
+# %%
+class PixelBody(nn.Module):
+    """Pictures (B, 4, 84, 84) uint8 to features (B, 1568): the convolutions of notebook 4.
+
+    The first one works on patches of 4 × 4 pixels: the same sums, sooner (see notebook 8).
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(64, 16, 2), nn.ReLU(),  # 8 × 8 pixels with a stride of 4, as patches
+            nn.Conv2d(16, 32, 4, stride=2), nn.ReLU(),
+            nn.Conv2d(32, 32, 3), nn.ReLU(),
+            nn.Flatten(),
+        )  # fmt: skip
+        self.register_buffer("mean_frame", torch.zeros(84, 84))
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.orthogonal_(layer.weight, gain=2**0.5)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, obs):
+        b = len(obs)
+        quads = obs.view(torch.int32).view(b, 4, 21, 4, 21).permute(0, 2, 4, 1, 3).contiguous()
+        patches = quads.view(torch.uint8).view(b, 21, 21, 64).permute(0, 3, 1, 2)
+        mean = F.pixel_unshuffle(self.mean_frame.expand(1, 4, 84, 84), 4)
+        return self.layers((patches.float() - mean) / 64)
+
+
+def pong_brain(config, rng):
+    """A Brain for Pong, with the memory that the config asks for."""
+    how = dict(n_step=config.n_step, gamma=config.gamma)
+    if config.prioritized:
+        memory = PrioritizedFrameReplayMemory(config.capacity, 8, rng, alpha=config.alpha, **how)
+    else:
+        memory = FrameReplayMemory(config.capacity, 8, rng, **how)
+    return Brain(config, rng, lambda: QNetwork(config, PixelBody(), 6), memory)
+
+
+# %%
+PONG = Config(
+    agent_steps=100_000,
+    gamma=0.98,
+    low=-3.0,
+    high=3.0,
+    hidden=(1568, 256),
+    epsilon_end=0.01,
+    epsilon_decay=25_000,
+    capacity=100_000,
+    batch=32,
+    learn_start=5_000,
+    train_every=8,
+    updates_per_train=2,
+    lr_end=1e-4,
+    target_every=250,
+    select_every=10_000,
+)
+PONG_VARIANTS = {
+    "dqn": PONG,
+    "double": replace(PONG, double=True),
+    "dueling": replace(PONG, dueling=True),
+    "n_step": replace(PONG, n_step=3),
+    "prioritized": replace(PONG, prioritized=True),
+    "noisy": replace(PONG, noisy=True),
+    "c51": replace(PONG, distribution="c51"),
+    "rainbow": replace(
+        PONG, double=True, dueling=True, n_step=3, prioritized=True, noisy=True, distribution="c51"
+    ),
+}
+
+
+def train_pong(config, seed, live=None):
+    """One training on eight games: the Brain and its curve (seed, agent steps, greedy mean)."""
+    brain, curve = pong_brain(config, seed_everything(seed)), []
+    envs, judge = make_pong(8), make_pong(10, clip_rewards=False)
+    obs, _ = envs.reset(seed=seed)
+    while brain.agent_steps < config.agent_steps:
+        if brain.updates == 0 and len(brain.memory) >= config.learn_start:
+            calibrate(brain)
+        actions = brain.decide_actions(obs)
+        next_obs, reward, terminated, truncated, _ = envs.step(actions)
+        brain.memory.push(obs, actions, reward, terminated, truncated)
+        obs = next_obs
+        brain.learn(steps=8)
+        if brain.agent_steps % config.select_every == 0:
+            score = evaluate(brain.greedy, judge, 10_000, max_agent_steps=4_000)
+            curve.append((seed, brain.agent_steps, round(score.mean, 2)))
+            if live is not None:
+                live.update([point[2] for point in curve], f"{brain.agent_steps:,} agent steps")
+    if live is not None:
+        live.close([point[2] for point in curve], f"{brain.updates:,} updates")
+    envs.close()
+    judge.close()
+    return brain, curve
+
+
+def calibrate(brain):
+    """Take the average picture of the memory as the background, in both networks."""
+    sample = brain.draw()[0]
+    for network in (brain.q_net, brain.target_net):
+        network.body.mean_frame.copy_(sample.obs[:, -1].float().mean(dim=0))
+
+
+# %% [markdown]
+# PONG_TEXT
 
 # %% [markdown]
 # ## Differences from the papers

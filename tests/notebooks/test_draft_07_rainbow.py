@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from helpers.replay import Transition
+from helpers.replay import FrameBatch, Transition
 from tests.test_probes import PROBES, Probe
 from tools.definitions import TWINS, define
 
@@ -19,7 +19,7 @@ SOURCE = TWIN.read_text(encoding="utf-8")
 NAMES = [
     *("project", "quantile_loss", "NoisyLinear", "Config", "RAINBOW", "QNetwork", "losses"),
     *("next_distribution", "NStep", "make_batch", "epsilon", "beta", "descend", "Brain"),
-    *("draw", "update", "Agent", "Environment", "mean_sigma"),
+    *("draw", "update", "cart_brain", "CartBody", "Agent", "Environment", "mean_sigma"),
 ]
 
 
@@ -128,9 +128,10 @@ def test_quantile_loss_equals_a_slow_reference():
 
 def some_batch(size=32):
     torch.manual_seed(3)
-    return Transition(
+    discount = 0.9**3 * (torch.rand(size) > 0.3)
+    return FrameBatch(
         torch.randn(size, 4), torch.randint(3, (size,)), torch.randn(size), torch.randn(size, 4),
-        (torch.rand(size) < 0.3).float(),
+        discount,
     )  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def test_losses_equal_a_slow_reference(distribution, double, nb=NB):
         distribution=distribution, double=double, atoms=7, low=-2.0, high=2.0, n_step=3, gamma=0.9
     )
     torch.manual_seed(0)
-    q_net, target_net = (nb["QNetwork"](config, 4, 3) for _ in range(2))
+    q_net, target_net = (nb["QNetwork"](config, nb["CartBody"](128), 3) for _ in range(2))
     batch = some_batch()
     found, priority = nb["losses"](batch, q_net, target_net, config)
     support = q_net.support.tolist()
@@ -156,7 +157,7 @@ def test_losses_equal_a_slow_reference(distribution, double, nb=NB):
         else:
             means = [sum(a.tolist()) / len(a) for a in chooser]
         best = means.index(max(means))
-        discount = 0.0 if batch.terminated[row] else 0.9**3
+        discount = batch.discount[row].item()
         reward, predicted = batch.reward[row].item(), here[batch.action[row]]
         if distribution == "c51":
             target = slow_project(torch.softmax(there[best], 0).tolist(), reward, discount, support)
@@ -178,15 +179,38 @@ def test_losses_equal_a_slow_reference(distribution, double, nb=NB):
 @pytest.mark.parametrize(
     "text, broken",
     [
-        ("config.gamma**config.n_step *", "config.gamma *"),
         ("answer = q_net(batch.next_obs) if config.double else judged", "answer = judged"),
         ("judged = target_net(batch.next_obs)", "judged = q_net(batch.next_obs)"),
-        ("(1 - batch.terminated)  # (B,)", "torch.ones(len(batch.terminated))"),
+        (
+            "target = project(after, batch.reward, batch.discount",
+            "target = project(after, batch.reward, 0.9 + 0 * batch.discount",
+        ),
     ],
 )
 def test_a_wrong_target_is_noticed(text, broken):
     with pytest.raises(AssertionError):
         test_losses_equal_a_slow_reference("c51", True, nb=planted(text, broken))
+
+
+def test_batches_hold_the_discount(nb=NB):
+    config = nb["Config"](n_step=3, gamma=0.5)
+    obs = np.zeros(4, np.float32)
+    rows = [Transition(obs, 1, 2.0, obs, False), Transition(obs, 0, 1.0, obs, True)]
+    batch = nb["make_batch"](rows, config)
+    assert batch.discount.tolist() == [0.125, 0.0] and batch.reward.tolist() == [2.0, 1.0]
+    frames = FrameBatch(*(column.numpy() for column in batch))
+    for ours, theirs in zip(nb["make_batch"](frames, config), batch, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "text, broken",
+    [("config.gamma**config.n_step * goes_on", "config.gamma * goes_on"),
+     ("goes_on = 1 - torch.tensor", "goes_on = 1 - 0 * torch.tensor")],
+)  # fmt: skip
+def test_a_wrong_discount_is_noticed(text, broken):
+    with pytest.raises(AssertionError):
+        test_batches_hold_the_discount(nb=planted(text, broken))
 
 
 # --- noise ------------------------------------------------------------------------------------
@@ -216,7 +240,7 @@ def test_noise_has_the_size_and_the_form_of_the_paper():
 def noisy_brain(nb):
     torch.manual_seed(0)
     config = nb["Config"](noisy=True, batch=8, learn_start=8)
-    return nb["Brain"](config, np.random.default_rng(0))
+    return nb["cart_brain"](config, np.random.default_rng(0))
 
 
 def noises(network):
@@ -228,7 +252,7 @@ def noise_is_handled(nb):
     brain, obs = noisy_brain(nb), np.full(4, 0.1, np.float32)
     seen = []
     for _ in range(3):
-        brain.decide_action(obs)
+        brain.decide_actions(obs[None])
         seen.append(noises(brain.q_net)[0])
     assert not torch.equal(seen[0], seen[1]) and not torch.equal(seen[1], seen[2])
     for i in range(8):
@@ -280,13 +304,12 @@ def trained(nb, kind, **changes):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     settings = dict(
-        agent_steps=2_000, gamma=0.9, hidden=(32, 32), obs_scale=(1.0,), epsilon_end=1.0,
-        capacity=500, batch=32, learn_start=60, train_every=1, updates_per_train=1, lr=0.01,
-        target_every=10,
+        agent_steps=2_000, gamma=0.9, hidden=(32, 32), epsilon_end=1.0, capacity=500, batch=32,
+        learn_start=60, train_every=1, updates_per_train=1, lr=0.01, target_every=10,
     )  # fmt: skip
     config = nb["Config"](**{**settings, **changes})
-    brain = nb["Brain"](config, np.random.default_rng(0), obs_size=1, num_actions=2)
-    brain.q_net.train()
+    body = lambda: nn.Sequential(nn.Linear(1, 32), nn.ReLU())  # noqa: E731
+    brain = nb["cart_brain"](config, np.random.default_rng(0), body)
     nb["Environment"](nb["Agent"](brain), config, seed=0, env=TimeLimit(kind(), 5)).run()
     brain.q_net.eval()
     return brain
