@@ -908,9 +908,9 @@ def train_pong(config, seed, live=None):
 
 def calibrate(brain):
     """Take the average picture of the memory as the background, in both networks."""
-    sample = brain.draw()[0]
+    pictures = torch.cat([brain.draw()[0].obs[:, -1] for _ in range(60)])  # (60 B, 84, 84)
     for network in (brain.q_net, brain.target_net):
-        network.body.mean_frame.copy_(sample.obs[:, -1].float().mean(dim=0))
+        network.body.mean_frame.copy_(pictures.float().mean(dim=0))
 
 
 # %% [markdown]
