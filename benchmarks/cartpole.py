@@ -13,7 +13,7 @@ NOTEBOOK_03 = [
     "make_optimizer", "descend", "Brain", "Agent", "Environment",
 ]  # fmt: skip
 NOTEBOOK_08 = [
-    "CartConfig", "CartNetwork", "ColumnBatch", "ColumnMemory", "td_target", "CartBrain",
+    "CartConfig", "CartNetwork", "ColumnMemory", "td_target", "CartBrain",
     "train_carts",
 ]  # fmt: skip
 CONTESTANTS = ("ours", "notebook 03", "stable-baselines3", "hard", "soft")

@@ -14,7 +14,7 @@ from helpers.replay import FrameBatch
 from tools.definitions import load_definitions
 
 CPU = torch.device("cpu")
-CARTS = ["CartConfig", "CartNetwork", "ColumnBatch", "ColumnMemory", "CartBrain", "train_carts"]
+CARTS = ["CartConfig", "CartNetwork", "ColumnMemory", "CartBrain", "train_carts"]
 NAMES = [
     *CARTS,
     *("Config", "QNetwork", "ChannelsLast", "td_target", "Brain"),
@@ -84,6 +84,8 @@ def test_columns_give_the_n_step_returns_of_a_slow_reference(nb, n_step):
         assert np.isclose(batch.discount[row], discount, atol=1e-6)
         seen.add(key)
     assert len(seen) == len(wanted)  # every complete step is drawn
+    kinds = torch.float32, torch.int64, torch.float32, torch.float32, torch.float32
+    assert tuple(column.dtype for column in batch) == kinds
 
 
 def test_an_update_of_the_carts_is_the_one_of_notebook_03(nb, nb03):
@@ -107,7 +109,7 @@ def test_an_update_of_the_carts_is_the_one_of_notebook_03(nb, nb03):
     rows = np.random.default_rng(2).integers(200, size=128)
     transitions = [theirs.memory._ring[i] for i in rows]
     columns = nb03["make_batch"](transitions)
-    batch = nb["ColumnBatch"](
+    batch = FrameBatch(
         columns.obs, columns.action, columns.reward, columns.next_obs,
         0.99 * (1 - columns.terminated),
     )  # fmt: skip
