@@ -839,6 +839,16 @@ class PixelBody(nn.Module):
         return self.layers((patches.float() - mean) / 64)
 
 
+def pong_network(config):
+    """A QNetwork for Pong; all layers start orthogonal, as in notebook 4."""
+    network = QNetwork(config, PixelBody(), num_actions=6)
+    for stream in [network.advantage] + [network.value] * config.dueling:
+        for layer, gain in ((stream[0], 2**0.5), (stream[2], 0.01)):
+            nn.init.orthogonal_(layer.weight, gain)
+            nn.init.zeros_(layer.bias)
+    return network
+
+
 def pong_brain(config, rng):
     """A Brain for Pong, with the memory that the config asks for."""
     how = dict(n_step=config.n_step, gamma=config.gamma)
@@ -846,7 +856,7 @@ def pong_brain(config, rng):
         memory = PrioritizedFrameReplayMemory(config.capacity, 8, rng, alpha=config.alpha, **how)
     else:
         memory = FrameReplayMemory(config.capacity, 8, rng, **how)
-    return Brain(config, rng, lambda: QNetwork(config, PixelBody(), 6), memory)
+    return Brain(config, rng, lambda: pong_network(config), memory)
 
 
 # %%
