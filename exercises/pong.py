@@ -1,0 +1,176 @@
+"""Checks for notebook 04: stacks, frames in memory, autoreset, scores, n-step targets."""
+
+import numpy as np
+
+from exercises import Wrong, as_array, call, compare, exercise
+
+H = W = 84
+
+
+def _pictures(count, seed=0):
+    return np.random.default_rng(seed).integers(1, 256, (count, H, W), dtype=np.uint8)
+
+
+@exercise
+def check_stacks(function):
+    """``function(frames, is_first, t)`` to the 4 newest frames at t, (4, 84, 84), oldest first.
+
+    ``is_first[t]`` says that a game begins with frame t; what lies before its start is black.
+    """
+    frames = _pictures(10)
+    is_first = np.zeros(10, bool)
+    is_first[[0, 6]] = True
+
+    def stack(t, black=True, newest_first=False):
+        start = max(i for i in range(t + 1) if is_first[i])
+        rows = [
+            frames[max(i, 0)] if (i >= start or not black) else np.zeros_like(frames[0])
+            for i in range(t - 3, t + 1)
+        ]
+        return np.stack(rows[::-1] if newest_first else rows)
+
+    def repeated(t):
+        start = max(i for i in range(t + 1) if is_first[i])
+        return np.stack([frames[max(i, start)] for i in range(t - 3, t + 1)])
+
+    for t in (5, 9, 3, 7, 6, 1):
+        mistakes = [
+            (
+                "The stack holds frames of the game before: the agent would see a ball that "
+                "belongs to another game.",
+                stack(t, black=False),
+            ),
+            ("The newest frame should come last.", stack(t, newest_first=True)),
+            ("Before the start the first frame is repeated; here it is black.", repeated(t)),
+            ("That is one frame too early: the stack ends with frame t.", np.roll(stack(t), 1, 0)),
+        ]
+        if t >= 4:
+            mistakes.append(("That ends with frame t - 1.", stack(t - 1)))
+        answer = call(function, frames, is_first, t)
+        compare(answer, stack(t), "a stack of frames", mistakes)
+        if getattr(answer, "dtype", None) is not None and "uint8" not in str(answer.dtype):
+            raise Wrong(
+                f"the frames are right, but of dtype {answer.dtype}: expected uint8.\n  In "
+                "float32 a memory of 100,000 transitions takes four times as much: 2.8 GB for 0.7."
+            )
+
+
+@exercise
+def check_transitions(function):
+    """``function(terminated, truncated)`` of one environment to which steps are stored, (T,) each.
+
+    The environment resets on the step after an end; that step is no transition.
+    """
+    cases = [
+        ([0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0]),
+        ([0, 1, 0, 0, 0, 0, 1], [0, 0, 0, 0, 1, 0, 0]),
+        ([1, 0, 1, 0], [0, 0, 1, 0]),
+        ([0, 0, 0], [0, 0, 0]),
+    ]
+    for terminated, truncated in cases:
+        terminated, truncated = np.array(terminated, bool), np.array(truncated, bool)
+        over = terminated | truncated
+
+        def after(ends):
+            return ~np.concatenate([[False], ends[:-1]])
+
+        mistakes = [
+            ("The step that only resets is stored: it joins two games into one transition.",
+             np.ones(len(over), bool)),
+            (
+                "The last step of a game is left out, but that is a transition, and the one with "
+                "the news. The *next* one is none.",
+                ~over,
+            ),
+            ("After a time limit the environment resets as well.", after(terminated)),
+            ("After a terminated game it resets as well.", after(truncated)),
+            ("Just the other way round.", ~after(over)),
+        ]  # fmt: skip
+        answer = call(function, terminated, truncated)
+        compare(answer, after(over), "stored steps", mistakes)
+
+
+@exercise
+def check_score(function):
+    """``function(rewards, over)``, (T,) each, to the scores of the finished games."""
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        rewards = rng.integers(-3, 4, 20).astype(float)
+        over = np.zeros(20, bool)
+        over[[6, 13][: 1 + seed % 2]] = True
+        starts, ends = [0], list(np.flatnonzero(over) + 1)
+        starts += ends[:-1]
+        spans = list(zip(starts, ends, strict=True))
+        scores = [rewards[a:b].sum() for a, b in spans]
+        clipped = np.sign(rewards)
+        mistakes = [
+            (
+                "These are sums of *clipped* rewards. Clipping is for learning; a score counts "
+                "what the game paid.",
+                [clipped[a:b].sum() for a, b in spans],
+            ),
+            ("The unfinished game at the end is counted.",
+             [*scores, rewards[ends[-1] :].sum()]),
+            ("The counter is not set back to 0 when a game begins.",
+             [rewards[:b].sum() for b in ends]),
+            ("The reward of the last step of a game is lost.",
+             [rewards[a : b - 1].sum() for a, b in spans]),
+            ("That is the mean over all games; expected the score of each.", np.mean(scores)),
+        ]  # fmt: skip
+        compare(call(function, rewards, over), scores, "scores", mistakes)
+
+
+@exercise
+def check_n_step(function):
+    """``function(rewards, terminated, next_value, gamma)`` to one n-step target.
+
+    rewards and terminated (n,) of steps in a row; next_value: max Q after the last of them.
+    """
+    gamma, value = 0.5, 8.0
+    for ends in ([0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]):
+        rewards, ends = np.array([1.0, 2.0, 4.0]), np.array(ends, bool)
+        powers = gamma ** np.arange(3)
+        last = int(ends.argmax()) if ends.any() else 2
+        counts = np.arange(3) <= last
+        own = (powers * rewards * counts).sum()
+        alive = 0.0 if ends.any() else 1.0
+        expected = own + gamma**3 * alive * value
+        mistakes = [
+            (
+                "Rewards after the end of the game are counted: they belong to the next one.",
+                (powers * rewards).sum() + gamma**3 * alive * value,
+            ),
+            (
+                "The future counts although the game has ended.",
+                own + gamma**3 * value,
+            ),
+            ("After three rewards the discount is γ³, not γ.", own + gamma * alive * value),
+            ("The discount of the value is one power short.", own + gamma**2 * alive * value),
+            ("The rewards are not discounted.",
+             (rewards * counts).sum() + gamma**3 * alive * value),
+        ]  # fmt: skip
+        compare(call(function, rewards, ends, value, gamma), expected, "a target of", mistakes)
+
+
+@exercise
+def check_bytes(function):
+    """``function(capacity, frames_once)``: bytes of the pictures of a memory.
+
+    frames_once False: each transition holds two stacks of 4 frames; True: one frame.
+    """
+    frame = H * W
+    for capacity in (1, 100_000):
+        for once in (False, True):
+            expected = capacity * frame * (1 if once else 8)
+            mistakes = [
+                ("That is for float32; a frame takes one byte a pixel.", 4 * expected),
+                ("That is one stack; a transition has `obs` and `next_obs`.",
+                 capacity * frame * (1 if once else 4)),
+                ("One frame of both? Each stack has four.", capacity * frame * (1 if once else 2)),
+                ("Both ways cost the same here; storing each frame once takes an eighth.",
+                 capacity * frame * 8),
+                ("Both ways cost the same here; without sharing it is eight frames a transition.",
+                 capacity * frame),
+            ]  # fmt: skip
+            answer = as_array(call(function, capacity, once))
+            compare(answer, float(expected), "bytes", mistakes)

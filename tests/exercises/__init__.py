@@ -1,0 +1,1 @@
+"""Every exercise: correct variants pass, usual mistakes are told apart."""

@@ -1,0 +1,166 @@
+"""Exercises of notebook 01: what must pass, what must not, and which hint comes."""
+
+import numpy as np
+import pytest
+import torch
+
+from exercises.q_table import check_bins, check_choose, check_q_update, check_returns
+
+
+def returns_backwards(rewards, gamma):
+    found, after = [], 0.0
+    for reward in rewards[::-1]:
+        after = reward + gamma * after
+        found.insert(0, after)
+    return found
+
+
+def returns_sums(rewards, gamma):
+    return np.array([sum(gamma**k * r for k, r in enumerate(rewards[t:]))
+                     for t in range(len(rewards))])  # fmt: skip
+
+
+def returns_torch(rewards, gamma):
+    steps = torch.arange(len(rewards))
+    powers = gamma ** (steps[None, :] - steps[:, None]).clamp(min=0) * (steps >= steps[:, None])
+    return (powers * torch.from_numpy(rewards)).sum(1).float()
+
+
+def powers(rewards, gamma):
+    return gamma ** np.arange(len(rewards)) * rewards
+
+
+WRONG_RETURNS = {
+    "γ is missing": lambda r, g: np.cumsum(r[::-1])[::-1],
+    "from the first step": lambda r, g: np.array([powers(r, g)[t:].sum() for t in range(len(r))]),
+    "so far": lambda r, g: np.cumsum(r),
+    "left out": lambda r, g: returns_sums(r, g) - r,
+    "one number": lambda r, g: returns_sums(r, g)[0],
+}
+
+
+def update_in_place(q, s, a, r, n, end, alpha, gamma):
+    target = r if end else r + gamma * max(q[n])
+    q[s, a] += alpha * (target - q[s, a])
+
+
+def update_new(q, s, a, r, n, end, alpha, gamma):
+    new = q.copy()
+    new[s, a] = (1 - alpha) * q[s, a] + alpha * (r + gamma * q[n].max() * (not end))
+    return new
+
+
+def update_loop(q, s, a, r, n, end, alpha, gamma):
+    rows = [list(row) for row in q]
+    best = 0.0 if end else max(rows[n])
+    rows[s][a] += alpha * (r + gamma * best - rows[s][a])
+    return rows
+
+
+def update_with(target, alpha_used=True):
+    def update(q, s, a, r, n, end, alpha, gamma):
+        q[s, a] += (alpha if alpha_used else 1.0) * (target(q, s, r, n, end, gamma) - q[s, a])
+        return q
+
+    return update
+
+
+WRONG_UPDATES = {
+    "after the end": update_with(lambda q, s, r, n, end, g: r + g * q[n].max()),
+    "α is not used": update_with(
+        lambda q, s, r, n, end, g: r + g * q[n].max() * (not end), alpha_used=False
+    ),
+    "γ is missing": update_with(lambda q, s, r, n, end, g: r + q[n].max() * (not end)),
+    "*next* one": update_with(lambda q, s, r, n, end, g: r + g * q[s].max() * (not end)),
+    "whole table": update_with(lambda q, s, r, n, end, g: r + g * q.max() * (not end)),
+    "expected table": update_with(lambda q, s, r, n, end, g: r + g * q[n].mean() * (not end)),
+}
+
+
+def choose_ties(q, epsilon, rng):
+    if rng.random() < epsilon:
+        return rng.integers(len(q))
+    return rng.choice(np.flatnonzero(q == q.max()))
+
+
+def choose_noise(q, epsilon, rng):
+    best = q == q.max()
+    return int((best * (1 + rng.random(len(q)))).argmax() if rng.random() >= epsilon
+               else rng.integers(len(q)))  # fmt: skip
+
+
+def choose_shares(q, epsilon, rng):
+    best = q == q.max()
+    return rng.choice(len(q), p=(1 - epsilon) * best / best.sum() + epsilon / len(q))
+
+
+def random_others(q, epsilon, rng):
+    best = np.flatnonzero(q == q.max())
+    others = np.flatnonzero(q < q.max())
+    return rng.choice(others if len(others) and rng.random() < epsilon else best)
+
+
+WRONG_CHOICES = {
+    "`argmax`": lambda q, e, rng: rng.integers(4) if rng.random() < e else q.argmax(),
+    "right way round": lambda q, e, rng: choose_ties(q, 1 - e, rng),
+    "all actions equally often": random_others,
+    "with ε = 1": lambda q, e, rng: choose_ties(q, 0.0, rng),
+    "half the time": lambda q, e, rng: rng.choice([1, 1, 1, 2]) if e == 0 else rng.integers(4),
+}
+
+
+def bin_floor(value, low, high, count):
+    return int(min(max((value - low) / (high - low) * count, 0), count - 1))
+
+
+def bin_digitize(value, low, high, count):
+    return np.digitize(value, np.linspace(low, high, count + 1)[1:-1])
+
+
+def bin_loop(value, low, high, count):
+    for i in range(count - 1):
+        if value < low + (i + 1) * (high - low) / count:
+            return i
+    return torch.tensor(count - 1)
+
+
+WRONG_BINS = {
+    "out of the table": lambda v, lo, hi, n: np.floor((v - lo) / (hi - lo) * n),
+    "begin at 1": lambda v, lo, hi, n: bin_floor(v, lo, hi, n) + 1,
+    "one bin too many": lambda v, lo, hi, n: int(min(max((v - lo) / (hi - lo) * n, 0), n)),
+    "rounded": lambda v, lo, hi, n: int(np.round((v - lo) / (hi - lo) * (n - 1)).clip(0, n - 1)),
+}
+
+RIGHT = [
+    (check_returns, [returns_backwards, returns_sums, returns_torch]),
+    (check_q_update, [update_in_place, update_new, update_loop]),
+    (check_choose, [choose_ties, choose_noise, choose_shares]),
+    (check_bins, [bin_floor, bin_digitize, bin_loop]),
+]
+WRONG = [
+    (check_returns, WRONG_RETURNS),
+    (check_q_update, WRONG_UPDATES),
+    (check_choose, WRONG_CHOICES),
+    (check_bins, WRONG_BINS),
+]
+
+
+@pytest.mark.parametrize("check, function", [(c, f) for c, fs in RIGHT for f in fs])
+def test_correct_variants_pass(check, function, capsys):
+    assert check(function) is True, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "check, hint, function", [(c, h, f) for c, fs in WRONG for h, f in fs.items()]
+)
+def test_usual_mistakes_are_told_apart(check, hint, function, capsys):
+    assert check(function) is False
+    said = capsys.readouterr().out
+    assert "✗" in said and hint in said, said
+
+
+@pytest.mark.parametrize("check", [check for check, _ in RIGHT])
+def test_an_unsolved_exercise_is_open_and_stops_nothing(check, capsys):
+    assert check(lambda *given: ...) is None
+    assert check(lambda *given: None) is None
+    assert "still open" in capsys.readouterr().out

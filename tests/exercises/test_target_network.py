@@ -1,0 +1,228 @@
+"""Exercises of notebook 03: what must pass, what must not, and which hint comes."""
+
+import numpy as np
+import pytest
+import torch
+
+from exercises.target_network import (
+    check_epsilon,
+    check_greedy,
+    check_soft_update,
+    check_td_loss,
+    check_td_target,
+)  # fmt: skip
+
+# --- td_target --------------------------------------------------------------------------------
+
+
+def target_torch(reward, terminated, truncated, next_q, gamma):
+    return reward + gamma * (1 - terminated.float()) * next_q.max(dim=1).values
+
+
+def target_where(reward, terminated, truncated, next_q, gamma):
+    best = next_q.double().amax(1)
+    return torch.where(terminated, reward.double(), reward.double() + gamma * best)
+
+
+def target_numpy(reward, terminated, truncated, next_q, gamma):
+    return reward.numpy() + gamma * ~terminated.numpy() * next_q.numpy().max(axis=1)
+
+
+def target_loop(reward, terminated, truncated, next_q, gamma):
+    rows = zip(reward.tolist(), terminated.tolist(), next_q.tolist(), strict=True)
+    return [r if end else r + gamma * max(q) for r, end, q in rows]
+
+
+def target_in_place(reward, terminated, truncated, next_q, gamma):
+    next_q[terminated] = 0  # changes its input: that is its own affair
+    return reward.add_(gamma * next_q.max(1)[0] * ~terminated)
+
+
+WRONG_TARGETS = {
+    "time limit": lambda r, te, tr, q, g: r + g * (~(te | tr)).float() * q.max(1).values,
+    "nothing follows": lambda r, te, tr, q, g: r + g * q.max(1).values,
+    "γ is missing": lambda r, te, tr, q, g: r + (~te).float() * q.max(1).values,
+    "best one": lambda r, te, tr, q, g: r + g * (~te).float() * q.mean(1),
+    "other way round": lambda r, te, tr, q, g: r + g * te.float() * q.max(1).values,
+    "shape": lambda r, te, tr, q, g: r + g * (~te).float() * q.max(1, keepdim=True).values,
+    "raised": lambda r, te, tr, q, g: r + g * (1 - te) * q.max(1).values,  # bool has no minus
+}
+
+# --- td_loss ----------------------------------------------------------------------------------
+
+
+def loss_gather(q_net, obs, action, target):
+    q = q_net(obs).gather(1, action[:, None])[:, 0]
+    return ((q - target.detach()) ** 2).mean()
+
+
+def loss_function(q_net, obs, action, target):
+    q = q_net(obs).gather(1, action.unsqueeze(1)).squeeze(1)
+    return torch.nn.functional.mse_loss(q, target.detach())
+
+
+def loss_one_hot(q_net, obs, action, target):
+    mask = torch.nn.functional.one_hot(action, 3)
+    with torch.no_grad():
+        goal = target.clone()
+    return ((q_net(obs) * mask).sum(1) - goal).pow(2).mean()
+
+
+def loss_loop(q_net, obs, action, target):
+    rows = [(q_net(o)[a] - y.detach()) ** 2 for o, a, y in zip(obs, action, target, strict=True)]
+    return sum(rows) / len(rows)
+
+
+def taken(q_net, obs, action):
+    return q_net(obs).gather(1, action[:, None])
+
+
+WRONG_LOSSES = {
+    "table": lambda n, o, a, y: ((taken(n, o, a) - y.detach()) ** 2).mean(),
+    "sum": lambda n, o, a, y: ((taken(n, o, a)[:, 0] - y.detach()) ** 2).sum(),
+    "half": lambda n, o, a, y: 0.5 * loss_gather(n, o, a, y),
+    "*taken*": lambda n, o, a, y: ((n(o).max(1).values - y.detach()) ** 2).mean(),
+    "absolute": lambda n, o, a, y: (taken(n, o, a)[:, 0] - y.detach()).abs().mean(),
+    "the target is trained": lambda n, o, a, y: ((taken(n, o, a)[:, 0] - y) ** 2).mean(),
+    "nothing can be learned": lambda n, o, a, y: loss_gather(n, o, a, y).detach(),
+    "nothing can be": lambda n, o, a, y: loss_gather(n, o, a, y).item(),
+}
+
+# --- soft update ------------------------------------------------------------------------------
+
+
+def soft_lerp(target_net, q_net, tau):
+    with torch.no_grad():
+        for a, b in zip(target_net.parameters(), q_net.parameters(), strict=True):
+            a.lerp_(b, tau)
+
+
+def soft_copy(target_net, q_net, tau):
+    for a, b in zip(target_net.parameters(), q_net.parameters(), strict=True):
+        a.data.copy_((1 - tau) * a.data + tau * b.data)
+
+
+def soft_state(target_net, q_net, tau):
+    old, new = target_net.state_dict(), q_net.state_dict()
+    target_net.load_state_dict({k: (1 - tau) * old[k] + tau * new[k] for k in old})
+
+
+def soft_with(mix, skip_bias=False):
+    def update(target_net, q_net, tau):
+        with torch.no_grad():
+            for a, b in zip(target_net.parameters(), q_net.parameters(), strict=True):
+                if not (skip_bias and a.dim() == 1):
+                    a.copy_(mix(a, b, tau))
+
+    return update
+
+
+def soft_shared(target_net, q_net, tau):
+    soft_lerp(target_net, q_net, tau)
+    for a, b in zip(target_net.parameters(), q_net.parameters(), strict=True):
+        if tau == 1.0:
+            a.data = b.data
+
+
+WRONG_UPDATES = {
+    "changed places": soft_with(lambda a, b, tau: tau * a + (1 - tau) * b),
+    "hard copy": soft_with(lambda a, b, tau: b),
+    "biases": soft_with(lambda a, b, tau: (1 - tau) * a + tau * b, skip_bias=True),
+    "old share": soft_with(lambda a, b, tau: a + tau * b),
+    "Q-network has changed": lambda t, q, tau: soft_lerp(q, t, tau),
+    "share their weights": soft_shared,
+}
+
+# --- epsilon ----------------------------------------------------------------------------------
+
+RIGHT_EPSILONS = [
+    lambda t: max(0.05, 1.0 - 0.95 * t / 1_000),
+    lambda t: 0.05 + 0.95 * (1 - min(t, 1_000) / 1_000),
+    lambda t: np.interp(t, [0, 1_000], [1.0, 0.05]),
+    lambda t: torch.tensor(1.0 - 0.95 * t / 1_000).clamp(min=0.05),
+]
+WRONG_EPSILONS = {
+    "never stops": lambda t: 1.0 - 0.95 * t / 1_000,
+    "never falls": lambda t: 1.0,
+    "not to 0": lambda t: max(0.05, 1.0 - t / 1_000),
+    "rises": lambda t: min(0.05 + 0.95 * t / 1_000, 1.0),
+    "from the start": lambda t: 0.05,
+    "expected": lambda t: 0.05 + 0.95 * np.exp(-t / 1_000),
+}
+
+# --- greedy -----------------------------------------------------------------------------------
+
+
+def greedy_loop(q_net, obs):
+    return [int(q_net(o).argmax()) for o in obs]
+
+
+RIGHT_GREEDY = [
+    lambda n, o: n(o).argmax(dim=1),
+    lambda n, o: n(o).detach().numpy().argmax(axis=-1),
+    lambda n, o: n(o).max(dim=1).indices,
+    greedy_loop,
+]
+COINS = np.random.default_rng(0)
+
+
+def exploring(q_net, obs):
+    best = q_net(obs).argmax(dim=1)
+    return torch.where(torch.rand(len(obs)) < 0.5, torch.randint(3, (len(obs),)), best)
+
+
+def rarely_exploring(q_net, obs):
+    best = q_net(obs).argmax(dim=1).clone()
+    if COINS.random() < 0.3:
+        best[0] = (best[0] + 1) % 3
+    return best
+
+
+WRONG_GREEDY = {
+    "*place*": lambda n, o: n(o).detach().max(dim=1).values,
+    "worst": lambda n, o: n(o).argmin(dim=1),
+    "dim=1": lambda n, o: n(o).argmax(dim=0),
+    "gradient": lambda n, o: n(o).max(dim=1).values,
+    "expected actions": exploring,
+    "shape": lambda n, o: n(o).argmax(dim=1, keepdim=True),
+}
+
+RIGHT = [
+    (check_td_target, [target_torch, target_where, target_numpy, target_loop, target_in_place]),
+    (check_td_loss, [loss_gather, loss_function, loss_one_hot, loss_loop]),
+    (check_soft_update, [soft_lerp, soft_copy, soft_state]),
+    (check_epsilon, RIGHT_EPSILONS),
+    (check_greedy, RIGHT_GREEDY),
+]
+WRONG = [
+    (check_td_target, WRONG_TARGETS), (check_td_loss, WRONG_LOSSES),
+    (check_soft_update, WRONG_UPDATES), (check_epsilon, WRONG_EPSILONS),
+    (check_greedy, WRONG_GREEDY),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("check, function", [(c, f) for c, fs in RIGHT for f in fs])
+def test_correct_variants_pass(check, function, capsys):
+    assert check(function) is True, capsys.readouterr().out
+    assert "✓" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "check, hint, function", [(c, h, f) for c, fs in WRONG for h, f in fs.items()]
+)
+def test_usual_mistakes_are_told_apart(check, hint, function, capsys):
+    assert check(function) is False
+    said = capsys.readouterr().out
+    assert "✗" in said and hint in said, said
+
+
+@pytest.mark.parametrize("check", [check for check, _ in RIGHT])
+def test_an_unsolved_exercise_is_open_and_stops_nothing(check, capsys):
+    assert check(lambda *given: ...) is None
+    assert check(lambda *given: None) is None
+    assert "still open" in capsys.readouterr().out
+
+
+def test_exploring_now_and_then_is_noticed(capsys):
+    torch.manual_seed(0)
+    assert check_greedy(rarely_exploring) is False
