@@ -123,7 +123,7 @@ def check_choose(function):
 def check_bins(function):
     """``function(value, low, high, count)`` to the number of the bin, 0 to count - 1."""
     low, high, count = -2.4, 2.4, 6
-    values = [-2.39, -1.5, -0.1, 0.1, 1.0, 2.39, -7.0, 9.0]
+    values = [-2.39, -1.9, -1.5, -0.9, -0.1, 0.1, 1.0, 2.39, -7.0, 9.0]
     raw = np.floor((np.array(values) - low) / (high - low) * count)
     expected = raw.clip(0, count - 1)
     compare(

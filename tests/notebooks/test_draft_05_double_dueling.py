@@ -8,7 +8,7 @@ import torch
 from gymnasium.wrappers import TimeLimit
 
 from helpers.replay import Transition
-from tests.test_probes import PROBES, ActionDependent, Delayed, Fork
+from tests.test_probes import PROBES, ActionDependent, Delayed
 from tools.definitions import TWINS, define
 
 TWIN = TWINS / "draft_05_double_dueling.py"
@@ -111,7 +111,7 @@ def probe(nb, kind, **changes):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     settings = dict(
-        agent_steps=1_500, gamma=0.9, hidden=(16, 16), obs_scale=(1.0,), epsilon_end=1.0,
+        agent_steps=2_500, gamma=0.9, hidden=(32, 32), obs_scale=(1.0,), epsilon_end=1.0,
         capacity=500, batch=32, learn_start=60, train_every=1, updates_per_train=1, lr=0.01,
         target_every=10,
     )  # fmt: skip
@@ -141,9 +141,6 @@ FAULTS = {  # (text, broken text, the probe that must notice)
         "gather(1, best[:, None])", "gather(1, 1 - best[:, None])", Delayed,
     ),
     "worst action chosen": ("(batch.next_obs).argmax", "(batch.next_obs).argmin", Delayed),
-    "chosen in the wrong observation": (
-        "best = q_net(batch.next_obs)", "best = q_net(-batch.next_obs)", Fork,
-    ),
     "mask of the end dropped": ("(1 - batch.terminated) * next_q", "next_q", ActionDependent),
     "value stream forgotten": ("return value + advantage", "return 0 * value + advantage", Delayed),
 }  # fmt: skip
@@ -161,6 +158,7 @@ def test_planted_fault_is_noticed(source, fault):
     "text, broken",
     [
         ("best = q_net(batch.next_obs)", "best = target_net(batch.next_obs)"),
+        ("best = q_net(batch.next_obs)", "best = q_net(-batch.next_obs)"),
         ("next_q = target_net(batch.next_obs).gather", "next_q = q_net(batch.next_obs).gather"),
     ],
 )

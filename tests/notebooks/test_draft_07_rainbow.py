@@ -356,8 +356,11 @@ def distribution_of(brain, obs):
         return brain.q_net(torch.tensor([[obs]]))[0]
 
 
+LONG = dict(lr=0.003, agent_steps=4_000, capacity=4_000)  # enough throws of the coin
+
+
 def test_c51_learns_the_distribution_itself():
-    settings = dict(distribution="c51", low=0.0, high=1.0, atoms=11, lr=0.003, agent_steps=4_000)
+    settings = dict(distribution="c51", low=0.0, high=1.0, atoms=11, **LONG)
     certain, gamble = torch.softmax(distribution_of(trained(NB, Coin, **settings), 1.0), dim=1)
     assert certain[5] > 0.9  # the atom 0.5
     assert gamble[0] == pytest.approx(0.5, abs=0.1) and gamble[10] == pytest.approx(0.5, abs=0.1)
@@ -368,7 +371,7 @@ def test_c51_learns_the_distribution_itself():
 
 
 def test_quantiles_learn_the_distribution_itself():
-    settings = dict(distribution="quantile", atoms=8, lr=0.003, agent_steps=4_000)
+    settings = dict(distribution="quantile", atoms=8, **LONG)
     certain, gamble = distribution_of(trained(NB, Coin, **settings), 1.0)
     assert certain.tolist() == pytest.approx([0.5] * 8, abs=0.1)
     # the Huber loss leans quantiles of a coin inwards; their order and their mean must hold
