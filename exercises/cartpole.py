@@ -65,8 +65,8 @@ def check_ring(ring):
         )
     if held == ["a", "b", "c"]:
         raise Wrong(
-            "pushed a, b, c, d, e into a ring of 3 and it holds a, b, c.\n  When it is full it takes "
-            "nothing new; it should forget the oldest."
+            "pushed a, b, c, d, e into a ring of 3 and it holds a, b, c.\n  When it is full it "
+            "takes nothing new; it should forget the oldest."
         )
     if held != ["c", "d", "e"]:
         raise Wrong(
