@@ -565,7 +565,7 @@ panels[0].legend(fontsize=8)
 show(figure, "05_promise")
 
 # %% [markdown]
-# PROMISE_TEXT
+# (How to read this follows with the recorded results.)
 
 # %% [markdown]
 # ## Train: double and dueling together
@@ -618,7 +618,7 @@ panels[0].set_ylabel("angular speed [rad/s]")
 show(figure, "05_streams")
 
 # %% [markdown]
-# STREAMS_TEXT
+# (How to read this follows with the recorded results.)
 
 # %% [markdown]
 # ## The ablation
@@ -656,12 +656,12 @@ print_table(curves, 475, np.random.default_rng(0))
 show(draw_curves(curves, 475, "greedy mean [agent steps]"), "05_ablation")
 
 # %% [markdown]
-# ABLATION_TEXT
+# (How to read this follows with the recorded results.)
 
 # %% [markdown]
 # ## What you should see
 #
-# SEE_TEXT
+# (How to read this follows with the recorded results.)
 
 # %% [markdown]
 # ## Differences from the papers

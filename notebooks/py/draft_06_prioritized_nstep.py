@@ -265,7 +265,7 @@ axes.legend(fontsize=8)
 show(figure, "06_cliff_walk")
 
 # %% [markdown]
-# CLIFF_TEXT
+# (How to read this follows with the recorded results.)
 
 # %% [markdown]
 # ### The sum tree
@@ -647,7 +647,7 @@ panels[1].set(title="Falls are drawn more", ylabel="transitions with a fall [%]"
 show(figure, "06_drawn")
 
 # %% [markdown]
-# DRAWN_TEXT
+# (How to read this follows with the recorded results.)
 
 # %% [markdown]
 # ## The ablation
@@ -680,12 +680,12 @@ print_table(curves, 475, np.random.default_rng(0))
 show(draw_curves(curves, 475, "greedy mean [agent steps]"), "06_ablation")
 
 # %% [markdown]
-# ABLATION_TEXT
+# (How to read this follows with the recorded results.)
 
 # %% [markdown]
 # ## What you should see
 #
-# SEE_TEXT
+# (How to read this follows with the recorded results.)
 
 # %% [markdown]
 # ## Differences from the papers

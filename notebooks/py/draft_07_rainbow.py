@@ -730,7 +730,7 @@ axes.set_ylabel("mean |σ|")
 show(figure, "07_sigma")
 
 # %% [markdown]
-# SIGMA_TEXT
+# (How to read this follows with the recorded results.)
 
 # %% [markdown]
 # ### What the agent expects
@@ -756,7 +756,7 @@ show(figure, "07_expected")
 net.train()
 
 # %% [markdown]
-# EXPECTED_TEXT
+# (How to read this follows with the recorded results.)
 
 # %% [markdown]
 # ## The ablation
@@ -801,7 +801,7 @@ for part, names in {"added": ADDED, "left_out": LEFT_OUT}.items():
     show(draw_curves(curves, 475, "greedy mean [agent steps]"), f"07_{part}")
 
 # %% [markdown]
-# ABLATION_TEXT
+# (How to read this follows with the recorded results.)
 
 # %% [markdown]
 # # Pong
@@ -924,7 +924,7 @@ def calibrate(brain):
 
 
 # %% [markdown]
-# PONG_TEXT
+# (How to read this follows with the recorded results.)
 
 # %% [markdown]
 # ## Differences from the papers

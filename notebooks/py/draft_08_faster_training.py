@@ -421,7 +421,7 @@ axes.margins(y=0.2)
 show(figure, "08_cartpole")
 
 # %% [markdown]
-# CARTPOLE_TEXT
+# (How to read this follows with the recorded results.)
 
 # %% [markdown]
 # # Part two: Pong
@@ -1336,12 +1336,12 @@ axes.legend(fontsize=8)
 show(figure, "08_silent")
 
 # %% [markdown]
-# SILENT_TEXT
+# (How to read this follows with the recorded results.)
 
 # %% [markdown]
 # ## What you should see
 #
-# SEEDS_TEXT
+# (How to read this follows with the recorded results.)
 
 
 # %%
@@ -1399,7 +1399,7 @@ axes[0].legend(fontsize=8)
 show(figure, "08_replay_ratio")
 
 # %% [markdown]
-# RATIO_TEXT
+# (How to read this follows with the recorded results.)
 
 # %% [markdown]
 # ## Differences from notebook 04

@@ -1,0 +1,99 @@
+"""Checks for notebook 08: rows of columns, patches, timing, what a change is worth."""
+
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from exercises import Wrong, call, compare, exercise
+
+
+@exercise
+def check_next_rows(function):
+    """``function(rows, num_carts, n)``: rows of the same carts n steps later, (B,)."""
+    rows, carts = np.array([0, 3, 8, 21]), 8
+    for n in (3, 1):
+        mistakes = [
+            ("The next row is the next *cart*; a step later is `num_carts` rows on.", rows + n),
+            ("That is backwards.", rows - n * carts),
+            ("Row t N + i belongs to step t and cart i; the cart must stay the same.",
+             (rows // carts + n) * carts),
+            ("That is one step; n steps are n times as far.", rows + carts),
+        ]  # fmt: skip
+        compare(call(function, rows, carts, n), rows + n * carts, "rows", mistakes)
+
+
+@exercise
+def check_patches(function):
+    """``function(pictures, size)``: (B, C, H, W) to (B, C · size², H / size, W / size)."""
+    torch.manual_seed(0)
+    for shape, size in (((2, 1, 4, 6), 2), ((1, 3, 8, 4), 4)):
+        pictures = torch.arange(float(np.prod(shape))).reshape(shape)
+        b, c, h, w = shape
+        expected = F.pixel_unshuffle(pictures, size)
+        blocks = pictures.reshape(b, c, h // size, size, w // size, size)
+        mistakes = [
+            (
+                "`reshape` alone keeps the order of the numbers: it cuts rows, not squares.",
+                pictures.reshape(b, c * size * size, h // size, w // size),
+            ),
+            (
+                "The pixels of a patch stand in the order of columns; `pixel_unshuffle` goes row "
+                "by row.",
+                blocks.permute(0, 1, 5, 3, 2, 4).reshape(expected.shape),
+            ),
+            ("The patches are there, but the channels come last.", expected.permute(0, 2, 3, 1)),
+            ("That makes the picture smaller by leaving pixels out.",
+             pictures[..., ::size, ::size]),
+            ("That is the mean of each patch: what is in it is lost.",
+             F.avg_pool2d(pictures, size)),
+        ]  # fmt: skip
+        compare(call(function, pictures, size), expected, "patches", mistakes)
+
+
+@exercise
+def check_speed_up(function):
+    """``function(before, after)``: seconds of several rounds each, to how many times faster."""
+    before = np.array([1.0, 1.1, 0.9, 7.0, 1.0])  # one round was disturbed
+    after = np.array([0.5, 0.45, 0.5, 0.55, 0.5])
+    expected = np.median(before) / np.median(after)
+    mistakes = [
+        (
+            "One disturbed round spoils a mean; the median does not care.",
+            before.mean() / after.mean(),
+        ),
+        ("The other way round: seconds before by seconds after.", 1 / expected),
+        ("That is what was saved, in seconds, not how many times faster.",
+         np.median(before) - np.median(after)),
+        ("That is the share that was saved.", 1 - 1 / expected),
+        ("The best round of one against the worst of the other flatters.",
+         before.max() / after.min()),
+    ]  # fmt: skip
+    compare(call(function, before, after), expected, "a speed-up of", mistakes)
+
+
+@exercise
+def check_timer(function):
+    """``function(work)`` to the seconds of one call of ``work``, without its first call."""
+    took = []
+
+    def work():
+        started = time.perf_counter()
+        time.sleep(0.2 if not took else 0.01)  # the first one sets things up
+        took.append(time.perf_counter() - started)
+
+    seconds = float(call(function, work))
+    if len(took) < 3:
+        raise Wrong(
+            f"`work` was called {len(took)} time(s): expected a call to warm up, and several to "
+            "measure.\n  A single call says little."
+        )
+    warm = float(np.mean(took[1:]))
+    told = f"expected about {warm:.3f} s, got {seconds:.3f} s"
+    if seconds > 0.8 * sum(took[1:]):
+        raise Wrong(f"{told}.\n  That is the time of all calls; divide by their number.")
+    if seconds > warm + 0.8 * 0.19 / len(took):
+        raise Wrong(f"{told}.\n  The first call is in it; warm up before the clock starts.")
+    if not 0.7 * warm < seconds < 1.5 * warm:
+        raise Wrong(told)

@@ -1,0 +1,247 @@
+"""Exercises of notebook 02: what must pass, what must not, and which hint comes."""
+
+from collections import deque
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from exercises.cartpole import check_columns, check_huber, check_pick, check_ring, check_target
+from helpers.replay import Transition
+
+
+def columns_zip(transitions):
+    c = Transition(*zip(*transitions, strict=True))
+    return Transition(
+        torch.from_numpy(np.stack(c.obs)), torch.tensor(c.action),
+        torch.tensor(c.reward, dtype=torch.float32), torch.from_numpy(np.stack(c.next_obs)),
+        torch.tensor(c.terminated, dtype=torch.float32),
+    )  # fmt: skip
+
+
+def columns_fields(transitions):
+    def column(name, dtype):
+        return torch.as_tensor(np.array([getattr(t, name) for t in transitions]), dtype=dtype)
+
+    return Transition(
+        column("obs", torch.float32), column("action", torch.int64),
+        column("reward", torch.float32), column("next_obs", torch.float32),
+        column("terminated", torch.bool),
+    )  # fmt: skip
+
+
+def columns_stack(transitions):
+    obs = torch.stack([torch.from_numpy(t.obs) for t in transitions])
+    next_obs = torch.stack([torch.from_numpy(t.next_obs) for t in transitions])
+    action = torch.tensor([t.action for t in transitions])
+    reward = torch.tensor([t.reward for t in transitions])
+    return obs, action, reward, next_obs, torch.tensor([t.terminated for t in transitions])
+
+
+def with_column(**changed):
+    def columns(transitions):
+        return columns_zip(transitions)._replace(
+            **{k: f(columns_zip(transitions)) for k, f in changed.items()}
+        )
+
+    return columns
+
+
+WRONG_COLUMNS = {
+    "rows": lambda ts: ts,
+    "one dimension": with_column(reward=lambda c: c.reward[:, None]),
+    "float32": with_column(reward=lambda c: c.reward.double()),
+    "int64": with_column(action=lambda c: c.action.float()),
+    "to be a tensor": with_column(obs=lambda c: c.obs.numpy()),
+    "things": lambda ts: columns_zip(ts)[:4],
+    "`obs`": with_column(obs=lambda c: c.next_obs),
+}
+
+
+class RingList:
+    def __init__(self, capacity):
+        self.capacity, self.kept, self.head = capacity, [], 0
+
+    def push(self, item):
+        if len(self.kept) < self.capacity:
+            self.kept.append(item)
+        else:
+            self.kept[self.head] = item
+        self.head = (self.head + 1) % self.capacity
+
+    def items(self):
+        return self.kept
+
+    def __len__(self):
+        return len(self.kept)
+
+
+class RingDeque(RingList):
+    def __init__(self, capacity):
+        self.kept = deque(maxlen=capacity)
+
+    def push(self, item):
+        self.kept.append(item)
+
+    def items(self):
+        return list(self.kept)
+
+
+class RingSlice(RingList):
+    def push(self, item):
+        self.kept = [*self.kept, item][-self.capacity :]
+
+
+class Endless(RingList):
+    def push(self, item):
+        self.kept.append(item)
+
+
+class Full(RingList):
+    def push(self, item):
+        if len(self.kept) < self.capacity:
+            self.kept.append(item)
+
+
+class NewestOut(RingList):
+    def push(self, item):
+        if len(self.kept) == self.capacity:
+            self.kept.pop()
+        self.kept.append(item)
+
+
+class WrongLength(RingList):
+    def __len__(self):
+        return self.capacity
+
+
+class Shared(RingList):
+    everything = deque(maxlen=3)  # noqa: RUF012
+
+    def __init__(self, capacity):
+        self.capacity = capacity
+        self.kept = self.everything
+
+    def push(self, item):
+        self.kept.append(item)
+
+    def items(self):
+        return list(self.kept)
+
+
+WRONG_RINGS = {
+    "never forgets": Endless,
+    "takes nothing new": Full,
+    "Always the oldest": NewestOut,
+    "len()": WrongLength,
+}
+
+
+def pick_loop(q, action):
+    return [float(row[a]) for row, a in zip(q, action, strict=True)]
+
+
+WRONG_PICKS = {
+    "(B, 1)": lambda q, a: q.gather(1, a[:, None]),
+    "*every* row": lambda q, a: q[:, a],
+    "largest": lambda q, a: q.max(1).values,
+    "whole rows": lambda q, a: q[a],
+    "expected values": lambda q, a: q[:, 0],
+}
+
+ZERO = torch.zeros(())
+WRONG_HUBERS = {
+    "without limit": lambda e: 0.5 * e**2,
+    "½ even": lambda e: e**2,
+    "corner at 0": lambda e: e.abs(),
+    "do not meet": lambda e: torch.where(e.abs() <= 1, 0.5 * e**2, e.abs()),
+    "Negative": lambda e: torch.where(e <= 1, 0.5 * e**2, e - 0.5),
+    "lacks its ½": lambda e: torch.where(e.abs() <= 1, e**2, e.abs() - 0.5),
+    "mean": lambda e: F.smooth_l1_loss(e, torch.zeros_like(e)),
+}
+
+
+def target_no_grad(q_net, reward, next_obs, terminated, gamma):
+    with torch.no_grad():
+        return reward + gamma * (1 - terminated) * q_net(next_obs).max(dim=1).values
+
+
+def target_detach(q_net, reward, next_obs, terminated, gamma):
+    best = q_net(next_obs).amax(1).detach()
+    return torch.where(terminated.bool(), reward, reward + gamma * best)
+
+
+def target_loop(q_net, reward, next_obs, terminated, gamma):
+    rows = zip(reward, next_obs, terminated, strict=True)
+    return np.array([r.item() if t else r.item() + gamma * q_net(o).max().item()
+                     for r, o, t in rows])  # fmt: skip
+
+
+def best(q_net, next_obs):
+    return q_net(next_obs).max(1).values.detach()
+
+
+WRONG_TARGETS = {
+    "after the end": lambda n, r, o, t, g: r + g * best(n, o),
+    "γ is missing": lambda n, r, o, t, g: r + (1 - t) * best(n, o),
+    "mean": lambda n, r, o, t, g: r + g * (1 - t) * n(o).mean(1).detach(),
+    "masked as well": lambda n, r, o, t, g: (1 - t) * (r + g * best(n, o)),
+    "reward is missing": lambda n, r, o, t, g: g * (1 - t) * best(n, o),
+    "a gradient": lambda n, r, o, t, g: r + g * (1 - t) * n(o).max(1).values,
+}
+
+RIGHT = [
+    (check_columns, [columns_zip, columns_fields, columns_stack]),
+    (check_ring, [RingList, RingDeque, RingSlice]),
+    (
+        check_pick,
+        [
+            lambda q, a: q.gather(1, a[:, None])[:, 0],
+            lambda q, a: q[torch.arange(len(a)), a].double(),
+            lambda q, a: (q * F.one_hot(a, 3)).sum(1).numpy(),
+            pick_loop,
+        ],
+    ),
+    (
+        check_huber,
+        [
+            lambda e: F.huber_loss(e, torch.zeros_like(e), reduction="none"),
+            lambda e: torch.where(e.abs() <= 1, 0.5 * e**2, e.abs() - 0.5),
+            lambda e: [0.5 * x * x if abs(x) <= 1 else abs(x) - 0.5 for x in e.tolist()],
+        ],
+    ),
+    (check_target, [target_no_grad, target_detach, target_loop]),
+]
+WRONG = [
+    (check_columns, WRONG_COLUMNS),
+    (check_ring, WRONG_RINGS),
+    (check_pick, WRONG_PICKS),
+    (check_huber, WRONG_HUBERS),
+    (check_target, WRONG_TARGETS),
+]
+
+
+@pytest.mark.parametrize("check, function", [(c, f) for c, fs in RIGHT for f in fs])
+def test_correct_variants_pass(check, function, capsys):
+    assert check(function) is True, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "check, hint, function", [(c, h, f) for c, fs in WRONG for h, f in fs.items()]
+)
+def test_usual_mistakes_are_told_apart(check, hint, function, capsys):
+    assert check(function) is False
+    said = capsys.readouterr().out
+    assert "✗" in said and hint in said, said
+
+
+def test_rings_that_share_their_items_are_noticed():
+    assert check_ring(Shared) is False
+
+
+@pytest.mark.parametrize("check", [check for check, _ in RIGHT])
+def test_an_unsolved_exercise_is_open_and_stops_nothing(check, capsys):
+    assert check(lambda *given: ...) is None
+    assert check(lambda *given: None) is None
+    assert "still open" in capsys.readouterr().out
