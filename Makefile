@@ -25,7 +25,7 @@ run: $(READY)  ## execute the notebooks into build/ and show what was learned
 test: $(READY)  ## everything CI checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 	DQN_PROFILE=quick DQN_THREADS=1 $(BIN)/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-current-env \
 		--nbval-cell-timeout=300 --durations=4 notebooks/*.ipynb
 
