@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from exercises import Wrong, call, compare, exercise
+from exercises import Open, Wrong, call, compare, exercise
 from helpers.replay import Transition
 
 
@@ -53,7 +53,7 @@ def check_ring(ring):
     """A class ``Ring(capacity)`` with ``push(item)``, ``items()`` and ``len()``."""
     memory = ring(3)
     if memory is None or memory is Ellipsis or memory.push("a") is Ellipsis:
-        raise NotImplementedError
+        raise Open
     held = call(memory.items)
     for item in "bcde":
         memory.push(item)
@@ -75,14 +75,15 @@ def check_ring(ring):
         )
     if len(memory) != 3:
         raise Wrong(f"expected len() to be 3, what is stored; got {len(memory)}")
+    if list(ring(5).items()):
+        raise Wrong(
+            "a new ring holds the items of another: they share one list.\n  Make the list in "
+            "`__init__`, not in the class."
+        )
     small = ring(5)
     small.push("a")
     if len(small) != 1:
         raise Wrong(f"one item in a ring of 5: expected len() 1, got {len(small)}")
-    if ring(2).items() and sorted(ring(2).items()) == held:
-        raise Wrong(
-            "two rings share their items.\n  Make the list in `__init__`, not in the class."
-        )
 
 
 @exercise
@@ -147,7 +148,7 @@ def check_target(function):
     ]  # fmt: skip
     answer = function(q_net, reward.clone(), next_obs.clone(), terminated.clone(), gamma)
     if answer is None or answer is Ellipsis:
-        raise NotImplementedError
+        raise Open
     compare(answer, expected, "targets", mistakes)
     if isinstance(answer, torch.Tensor) and answer.requires_grad:
         raise Wrong(

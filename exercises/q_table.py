@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from exercises import Wrong, call, compare, exercise
+from exercises import Open, Wrong, call, compare, exercise
 
 
 @exercise
@@ -75,7 +75,7 @@ def check_q_update(function):
         answer = function(given, state, action, reward, next_state, terminated, alpha, gamma)
         changed = not np.array_equal(given, q)
         if (answer is None or answer is Ellipsis) and not changed:
-            raise NotImplementedError
+            raise Open
         table = given if answer is None or answer is Ellipsis else answer  # in place is fine too
         compare(table, updated(reward + future), "table", mistakes)
 
@@ -89,7 +89,7 @@ def check_choose(function):
     def shares(values, epsilon):
         found = [function(values.copy(), epsilon, rng) for _ in range(draws)]
         if found[0] is None or found[0] is Ellipsis:
-            raise NotImplementedError
+            raise Open
         actions = np.array([int(a) for a in found])
         if not ((actions >= 0) & (actions < len(values))).all():
             raise Wrong(f"expected actions 0 to {len(values) - 1}, got {actions.min()} to "

@@ -1,0 +1,45 @@
+"""Every exercise of every notebook: right answers pass, usual mistakes are told apart."""
+
+import pytest
+
+from tests.exercises import (
+    answers_cartpole,
+    answers_faster,
+    answers_pong,
+    answers_q_table,
+    answers_target_network,
+)
+
+ANSWERS = (
+    answers_q_table, answers_cartpole, answers_target_network, answers_pong, answers_faster
+)  # fmt: skip
+RIGHT = [case for module in ANSWERS for case in module.RIGHT]
+WRONG = [case for module in ANSWERS for case in module.WRONG]
+CHECKS = [check for check, _ in RIGHT]
+
+
+def test_every_exercise_has_enough_answers():
+    assert [check for check, _ in WRONG] == CHECKS
+    assert all(len(functions) >= 3 for _, functions in RIGHT)
+    assert all(len(functions) >= 4 for _, functions in WRONG)
+
+
+@pytest.mark.parametrize("check, function", [(c, f) for c, fs in RIGHT for f in fs])
+def test_right_answers_pass(check, function, capsys):
+    solved, said = check(function), capsys.readouterr().out
+    assert solved is True and "✓" in said, said
+
+
+@pytest.mark.parametrize(
+    "check, hint, function", [(c, h, f) for c, fs in WRONG for h, f in fs.items()]
+)
+def test_usual_mistakes_are_told_apart(check, hint, function, capsys):
+    solved, said = check(function), capsys.readouterr().out
+    assert solved is False and "✗" in said and hint in said, said
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_an_unsolved_exercise_is_open_and_stops_nothing(check, capsys):
+    assert check(lambda *given: ...) is None
+    assert check(lambda *given: None) is None
+    assert "still open" in capsys.readouterr().out
