@@ -1,7 +1,8 @@
 """Turn the text twins into notebooks: sync, run and record them.
 
 The twin ``notebooks/py/NAME.py`` is what is edited. ``notebooks/NAME.ipynb`` is the same
-code with its outputs, as the repository page shows it.
+code with its outputs, as the repository page shows it. ``solutions/NAME`` is a notebook too: the
+exercises of NAME, each with the answer from ``notebooks/solutions/py/NAME.py``.
 
     python tools/notebooks.py run  [NAME …]     execute into build/, print what was learned
     python tools/notebooks.py record NAME …     execute and keep the outputs in notebooks/
@@ -12,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -25,8 +27,9 @@ from nbconvert import HTMLExporter
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-TWINS = NOTEBOOKS / "py"
+TWINS, ANSWERS = NOTEBOOKS / "py", NOTEBOOKS / "solutions" / "py"
 BUILD = ROOT / "build"
+EXERCISE = re.compile(r"^### Exercise (\d+)", re.MULTILINE)
 FULL_TIMEOUT = 24 * 3600  # seconds a cell may take
 QUICK_TIMEOUT = 600
 
@@ -38,18 +41,53 @@ def code_hash(notebook):
 
 
 def names():
-    """Names of all notebooks, in order."""
+    """Names of all notebooks of the ladder, in order."""
     return sorted(path.stem for path in TWINS.glob("[0-9][0-9]_*.py"))
+
+
+def solutions():
+    """Names of all notebooks of solutions, in order."""
+    return sorted(f"solutions/{path.stem}" for path in ANSWERS.glob("[0-9][0-9]_*.py"))
+
+
+def exercises(notebook):
+    """Texts of a notebook's exercises by their number, "1" and so on."""
+    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    parts = EXERCISE.split(re.split(r"^## Summary", text, flags=re.MULTILINE)[0])
+    return dict(zip(parts[1::2], (part.rstrip() for part in parts[2::2]), strict=True))
+
+
+def with_texts(answers, name):
+    """The notebook of answers, with the text of each exercise of notebook NAME put in."""
+    texts, found = exercises(read_twin(name)), []
+
+    def insert(match):
+        found.append(match[1])
+        return f"{match[0]}{texts.get(match[1], '')}\n\n**Answer**"
+
+    for cell in answers.cells:
+        if cell.cell_type == "markdown":
+            cell.source = EXERCISE.sub(insert, cell.source)
+    if found != list(texts):
+        raise SystemExit(
+            f"expected answers to the exercises {', '.join(texts)} of {name}, "
+            f"got {', '.join(found)}: mend {ANSWERS / name}.py"
+        )
+    return answers
 
 
 def read_twin(name):
     """Read a twin as a notebook without outputs, its cell ids fixed by their place."""
-    path = TWINS / f"{name}.py"
+    stem = Path(name).name
+    path = (ANSWERS if name.startswith("solutions/") else TWINS) / f"{stem}.py"
     if not path.exists():
-        raise SystemExit(f"no notebook {name!r}: expected one of {', '.join(names())}")
+        known = ", ".join([*names(), *solutions()])
+        raise SystemExit(f"no notebook {name!r}: expected one of {known}")
     notebook = jupytext.read(path)
+    if path.parent == ANSWERS:
+        notebook = with_texts(notebook, stem)
     for i, cell in enumerate(notebook.cells):
-        cell["id"] = f"{name[:2]}-{i:03d}"
+        cell["id"] = f"{stem[:2]}-{i:03d}"
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {
@@ -75,7 +113,7 @@ def execute(name, profile):
         notebook,
         timeout=timeout,
         record_timing=False,
-        resources={"metadata": {"path": str(NOTEBOOKS)}},
+        resources={"metadata": {"path": str((NOTEBOOKS / name).parent)}},
         startup_timeout=300,
         extra_arguments=["--log-level=ERROR"],  # the kernel's own remarks are not the learner's
     )
@@ -155,7 +193,7 @@ def record(chosen, profile):
 def sync():
     """Copy changed prose into the notebooks; refuse where code changed, as outputs would lie."""
     stale = []
-    for name in names():
+    for name in [*names(), *solutions()]:
         path = NOTEBOOKS / f"{name}.ipynb"
         new = read_twin(name)
         old = nbformat.read(path, as_version=4) if path.exists() else None

@@ -55,6 +55,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
 
+from exercises.q_table import check_bins, check_choose, check_q_update, check_returns
 from helpers.animation import animated_png
 from helpers.display import VirtualDisplay
 from helpers.plotting import LiveCurve, load_curves, moving_mean, save_curves, show
@@ -968,14 +969,104 @@ check_learned("grid: greedy actions that are optimal [share]", is_optimal[ways].
 # %% [markdown]
 # ## Exercises
 #
-# 1. *(5 min)* A road Wonju → Daejeon of cost 5 is built. What is the best trip now? First by hand,
-#    then with `cost_to_go`.
-# 2. *(5 min)* One Q-update by hand: $Q=0.5$, $r=-1$, next best $0.8$, γ = 0.9, α = 0.25; once for a
-#    game that goes on, once for one that is over. Check with `q_update`.
-# 3. *(10 min)* Replace the random tie-break in `choose` by `argmax`. What happens on the grid?
-# 4. *(15 min)* Give every step in the grid reward −0.05 instead of γ < 1. Do the arrows change?
-# 5. *(20 min)* Let the clock count as terminal: hand `terminated or truncated` to the Transition in
-#    `play`. Compare ten seeds.
+# Write your answer into the cell below each text and run it: the check calls your function with
+# numbers of its own and says what it expected, what came, and what may be wrong. Difficulty runs
+# from 1 to 5. Solutions are in `notebooks/solutions/01_q_table.ipynb`; try first.
+
+# %% [markdown]
+# ### Exercise 1: returns
+#
+# *Fill in · difficulty 1 · 5 minutes · a return looks forward*
+#
+# From the rewards of one game make the discounted return of *every* step:
+# $G_t = r_t + \gamma r_{t+1} + \gamma^2 r_{t+2} + \dots$ For rewards 0, 0, 1 and γ = 0.5 these are
+# 0.25, 0.5, 1.
+
+
+# %%
+def returns(rewards, gamma):
+    """Discounted return from every step on: rewards (T,) to (T,)."""
+    # your code here
+
+
+check_returns(returns)
+
+# %% [markdown]
+# ### Exercise 2: one update
+#
+# *Fill in · difficulty 2 · 10 minutes · nothing follows after the end*
+#
+# First by hand: $Q=0.5$, $r=-1$, best next value $0.8$, γ = 0.9, α = 0.25; what is the new entry if
+# the game goes on, and what if it is over? Then in Python. `q` is (states, actions); hand back the
+# new table, or change it in place.
+
+
+# %%
+def my_q_update(q, state, action, reward, next_state, terminated, alpha, gamma):
+    """The table after one Q-learning update."""
+    # your code here
+
+
+check_q_update(my_q_update)
+
+# %% [markdown]
+# ### Exercise 3: the first habit
+#
+# *Repair · difficulty 2 · 10 minutes · ties are broken at random*
+#
+# An agent in the grid world runs into the same wall for ever when it is told to be greedy. Its
+# choice is
+#
+# ```python
+# def my_choose(q_values, epsilon, rng):
+#     if rng.random() < epsilon:
+#         return int(rng.integers(len(q_values)))
+#     return int(q_values.argmax())
+# ```
+#
+# What does it do with a row of zeros? Mend it.
+
+
+# %%
+def my_choose(q_values, epsilon, rng):
+    """Index of an ε-greedy action; equally good ones equally often."""
+    # your code here
+
+
+check_choose(my_choose)
+
+# %% [markdown]
+# ### Exercise 4: bins
+#
+# *Fill in · difficulty 3 · 10 minutes · a table must catch every state*
+#
+# Cut the range from `low` to `high` into `count` equal bins and say into which of them `value`
+# falls: 0 to `count - 1`. A cart can leave the range; what then?
+
+
+# %%
+def my_bin(value, low, high, count):
+    """Number of the bin that ``value`` falls into."""
+    # your code here
+
+
+check_bins(my_bin)
+
+# %% [markdown]
+# ### Exercise 5: the clock is not a fall
+#
+# *Change and explain · difficulty 3 · 20 minutes · truncated is not terminated*
+#
+# In `Environment.play`, hand `terminated or truncated` to the Transition instead of `terminated`.
+# Which entries of the table get another target, and in which direction? Predict first; then train
+# a few seeds both ways and compare the episodes until solved.
+#
+# ### Exercise 6: a price for every step
+#
+# *Extend · difficulty 3 · 15 minutes · γ and a step cost both prefer short ways*
+#
+# Give the grid world reward −0.05 for every step and set γ = 1. Do the arrows change? What happens
+# to them if a step costs more than the pit?
 
 # %% [markdown]
 # ## Summary

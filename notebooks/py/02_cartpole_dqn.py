@@ -58,6 +58,7 @@ import torch.nn.functional as F
 from IPython.display import display
 from torch import nn
 
+from exercises.cartpole import check_columns, check_huber, check_pick, check_ring, check_target
 from helpers.animation import animated_png, player, save_animation
 from helpers.display import VirtualDisplay
 from helpers.plotting import LiveCurve, load_curves, moving_mean, save_curves, show
@@ -858,14 +859,116 @@ check_learned("network: updates", brain.updates, at_least=1_000)
 # %% [markdown]
 # ## Exercises
 #
-# 1. *(5 min)* Target by hand: reward 0, γ = 0.9, next Q-values [−0.5, −0.2]; once going on, once
-#    terminated. Check with `td_target`.
-# 2. *(5 min)* What is the Huber loss of the errors −0.2 and −4, and how strong is the pull of each?
-# 3. *(10 min)* Remove `[:, 0]` in `update` and the assertion below it. Which shape has the loss's
-#    input, and does the agent still learn?
-# 4. *(15 min)* Remove `torch.no_grad()` in `td_target`. The loss can then also fall by moving the
-#    target. What happens to the updates?
-# 5. *(20 min)* Keep ε at 0.1 for good. Do more seeds solve it? Judge them greedily.
+# Write your answer into the cell below each text and run it: the check says what it expected, what
+# came, and what may be wrong. Difficulty runs from 1 to 5. Solutions are in
+# `notebooks/solutions/02_cartpole_dqn.ipynb`; try first.
+
+# %% [markdown]
+# ### Exercise 1: a target
+#
+# *Fill in · difficulty 2 · 10 minutes · the target is a number to aim at*
+#
+# First by hand: reward 0, γ = 0.9, next Q-values −0.5 and −0.2; what is the target if the game goes
+# on, and what if it has terminated? Then for a whole mini-batch. `terminated` is 1.0 or 0.0 here.
+# No gradient may run through what you return.
+
+
+# %%
+def my_target(q_net, reward, next_obs, terminated, gamma):
+    """Targets (B,) from rewards (B,), next observations (B, O) and ends (B,)."""
+    # your code here
+
+
+check_target(my_target)
+
+# %% [markdown]
+# ### Exercise 2: rows to columns
+#
+# *Fill in · difficulty 2 · 10 minutes · shapes and dtypes*
+#
+# Write `make_batch` without looking: a list of B `Transition`s in, one `Transition` of tensors out.
+# What does `gather` ask of the actions, and what does a network of 32-bit weights ask of the rest?
+
+
+# %%
+def my_columns(transitions):
+    """List of B transitions to one Transition of tensors: obs (B, O), the others (B,)."""
+    # your code here
+
+
+check_columns(my_columns)
+
+# %% [markdown]
+# ### Exercise 3: the value of what was done
+#
+# *Repair · difficulty 2 · 10 minutes · broadcasting hides mistakes*
+#
+# Somebody writes `q[:, action]` to pick the Q-value of each row's action, and the loss still falls.
+# Which shape does that have for a batch of 32? Write it so that it comes out as (B,).
+
+
+# %%
+def my_pick(q, action):
+    """Value of each row's action: q (B, A) and action (B,) to (B,)."""
+    # your code here
+
+
+check_pick(my_pick)
+
+# %% [markdown]
+# ### Exercise 4: Huber
+#
+# *Fill in · difficulty 2 · 10 minutes · a limit to the pull*
+#
+# What are the Huber losses of the errors −0.2 and −4, and how strong is the pull of each? Write the
+# loss of every error of a tensor, with the corner at 1, without PyTorch's own.
+
+
+# %%
+def my_huber(error):
+    """Huber loss of every error, of the same shape."""
+    # your code here
+
+
+check_huber(my_huber)
+
+# %% [markdown]
+# ### Exercise 5: a ring
+#
+# *Fill in · difficulty 3 · 15 minutes · a memory that forgets the oldest*
+#
+# A memory of fixed size that overwrites its oldest item, in constant time: no `pop(0)`, which moves
+# everything. `items()` hands back what is stored, in any order.
+
+
+# %%
+class Ring:
+    """Up to ``capacity`` items; the oldest makes way."""
+
+    def __init__(self, capacity):
+        """Begin empty."""
+
+    def push(self, item):
+        """Store one item."""
+
+    def items(self):
+        """What is stored, a list."""
+
+    def __len__(self):
+        """How many are stored."""
+        return 0
+
+
+check_ring(Ring)
+
+# %% [markdown]
+# ### Exercise 6: a target that is trained
+#
+# *Change and explain · difficulty 4 · 20 minutes · why `no_grad`*
+#
+# Remove `torch.no_grad()` in `td_target`. The loss can then fall in a second way: by moving the
+# target towards the prediction. Predict which of the two networks learns sooner, then compare three
+# seeds.
 
 # %% [markdown]
 # ## Summary

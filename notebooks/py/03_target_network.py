@@ -62,6 +62,13 @@ from gymnasium.wrappers import RecordVideo, TimeLimit
 from IPython.display import Video, display
 from torch import nn
 
+from exercises.target_network import (
+    check_epsilon,
+    check_greedy,
+    check_soft_update,
+    check_td_loss,
+    check_td_target,
+)
 from helpers.animation import animated_png, overlay_q_values
 from helpers.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from helpers.display import VirtualDisplay
@@ -1217,15 +1224,109 @@ check_learned("SOFT: updates", soft.brain.updates, at_least=100)
 # %% [markdown]
 # ## Exercises
 #
-# 1. *(5 min)* How many updates behind is a soft target with τ = 0.02? Which hard period lags as
-#    much on average?
-# 2. *(10 min)* Set `updates_per_train=1, train_every=4` in `OURS`: the same number of updates,
-#    spread out. Does it learn as well? What does it cost in seconds?
-# 3. *(15 min)* Give `OURS` soft updates (`target_every=None, tau=0.01`) and compare five seeds.
-# 4. *(15 min)* Derive the rule between $G$ and $G'$ for an episode that is *truncated* at step
-#    500. Why does the bootstrap make it come out the same?
-# 5. *(20 min)* Drop `[:, 0]` after `gather` and remove the assertion. What shape has the loss's
-#    input, and how does the agent fare?
+# Write your answer into the cell below each text and run it: the check says what it expected, what
+# came, and what may be wrong. Difficulty runs from 1 to 5. Solutions are in
+# `notebooks/solutions/03_target_network.ipynb`; try first.
+
+# %% [markdown]
+# ### Exercise 1: ends and time limits
+#
+# *Fill in · difficulty 2 · 10 minutes · truncated is not terminated*
+#
+# `next_q` (B, A) comes from the target network. Which of the two flags takes the future away?
+
+
+# %%
+def my_td_target(reward, terminated, truncated, next_q, gamma):
+    """Targets (B,); the flags are Boolean tensors (B,)."""
+    # your code here
+
+
+check_td_target(my_td_target)
+
+# %% [markdown]
+# ### Exercise 2: a loss to train on
+#
+# *Repair · difficulty 3 · 15 minutes · (B, 1) against (B,), and what must not be trained*
+#
+# This runs without an error and learns next to nothing:
+#
+# ```python
+# def my_td_loss(q_net, obs, action, target):
+#     q = q_net(obs).gather(1, action[:, None])
+#     return ((q - target) ** 2).mean()
+# ```
+#
+# Print the shape of `q - target` for a batch of 5. Mend it, and see to it that no gradient reaches
+# `target`.
+
+
+# %%
+def my_td_loss(q_net, obs, action, target):
+    """Mean squared error of the values of the actions taken."""
+    # your code here
+
+
+check_td_loss(my_td_loss)
+
+# %% [markdown]
+# ### Exercise 3: soft updates
+#
+# *Fill in · difficulty 2 · 10 minutes · a target that follows*
+#
+# Move every weight of the target network the share τ of the way to the Q-network's. Then a
+# question: how many updates does a soft target with τ = 0.02 lag behind, and which hard period lags
+# as much on average?
+
+
+# %%
+def my_soft_update(target_net, q_net, tau):
+    """Move the target network's weights, in place."""
+    # your code here
+
+
+check_soft_update(my_soft_update)
+
+# %% [markdown]
+# ### Exercise 4: ε
+#
+# *Repair · difficulty 1 · 5 minutes · exploration has to end*
+#
+# `1.0 - 0.95 * agent_steps / 1_000` is fine for a while. What is it after 5,000 agent steps? Write
+# the line that falls from 1.0 to 0.05 over the first 1,000 and stays there.
+
+
+# %%
+def my_epsilon(agent_steps):
+    """Chance of a random action."""
+    # your code here
+
+
+check_epsilon(my_epsilon)
+
+# %% [markdown]
+# ### Exercise 5: an honest judge
+#
+# *Fill in · difficulty 1 · 5 minutes · greedy means greedy*
+#
+# The best action for every observation, with no exploration left in it.
+
+
+# %%
+def my_greedy(q_net, obs):
+    """Best actions (N,) for observations (N, O)."""
+    # your code here
+
+
+check_greedy(my_greedy)
+
+# %% [markdown]
+# ### Exercise 6: the same number of updates, spread out
+#
+# *Change and explain · difficulty 3 · 20 minutes · how often, how many*
+#
+# Set `updates_per_train=1, train_every=4` in `OURS`: as many updates for as many agent steps. Does
+# it learn as well? What does it cost in seconds? Note that the target is copied as often as before.
 
 # %% [markdown]
 # ## Summary

@@ -51,6 +51,7 @@ import torch
 from IPython.display import display
 from torch import nn
 
+from exercises.pong import check_bytes, check_n_step, check_score, check_stacks, check_transitions
 from helpers.animation import (
     animated_png,
     overlay_q_values,
@@ -1132,14 +1133,102 @@ check_learned(
 # %% [markdown]
 # ## Exercises
 #
-# 1. *Predict* (5 min): what does the agent do if the stack holds one frame only? Set
-#    `StackFrames(..., stack=1)` in thought, then explain which state it cannot tell apart.
-# 2. *Compute* (5 min): what is the output size of the network for 42 × 42 pixels? Which layer
-#    must change?
-# 3. *Repair* (10 min): replace `discount` by γ³ everywhere in `td_target`. Which values grow
-#    without bound, and why only slowly?
-# 4. *Change* (a run): set `n_step=1`. How many agent steps later does the score rise?
-# 5. *Extend* (30 min): give the agent only NOOP, RIGHT and LEFT. Is it faster?
+# Write your answer into the cell below each text and run it: the check says what it expected, what
+# came, and what may be wrong. Difficulty runs from 1 to 5. Solutions are in
+# `notebooks/solutions/04_pong_dqn.ipynb`; try first.
+
+# %% [markdown]
+# ### Exercise 1: how many bytes?
+#
+# *Predict · difficulty 1 · 5 minutes · why frames are stored once*
+#
+# Guess before you compute: how many gigabytes do the pictures of 100,000 transitions take, if each
+# transition holds `obs` and `next_obs`, and if each frame is stored once?
+
+
+# %%
+def my_bytes(capacity, frames_once):
+    """Bytes of the pictures of a memory; a frame has 84 × 84 pixels of one byte."""
+    # your code here
+
+
+check_bytes(my_bytes)
+
+# %% [markdown]
+# ### Exercise 2: a stack, and where it must stop
+#
+# *Fill in · difficulty 3 · 15 minutes · no ball of another game*
+#
+# Rebuild the observation of step `t` from single frames. `is_first[t]` says that a game begins with
+# frame `t`; what lies before its beginning is black.
+
+
+# %%
+def my_stack(frames, is_first, t):
+    """The 4 frames up to t, oldest first: (T, 84, 84) uint8 to (4, 84, 84) uint8."""
+    # your code here
+
+
+check_stacks(my_stack)
+
+# %% [markdown]
+# ### Exercise 3: which steps are transitions?
+#
+# *Fill in · difficulty 3 · 10 minutes · the step that only resets*
+#
+# A vector environment answers the step *after* an end with the first observation of a new game and
+# ignores the action. From the two flags of T steps of one environment say which steps to store.
+
+
+# %%
+def my_transitions(terminated, truncated):
+    """True where a step is a transition: Boolean arrays (T,) to (T,)."""
+    # your code here
+
+
+check_transitions(my_transitions)
+
+# %% [markdown]
+# ### Exercise 4: the score
+#
+# *Repair · difficulty 2 · 10 minutes · clipping is for learning*
+#
+# `np.sign(rewards).sum()` is what one program prints as its score in a game that pays up to 3 a
+# step, over everything since the program began. Write the scores of the *finished* games.
+
+
+# %%
+def my_scores(rewards, over):
+    """Scores of the finished games, from the rewards (T,) and ends (T,) of one environment."""
+    # your code here
+
+
+check_score(my_scores)
+
+# %% [markdown]
+# ### Exercise 5: three rewards and a value
+#
+# *Fill in · difficulty 3 · 15 minutes · γ to the power of n, and ends in between*
+#
+# One n-step target from n rewards in a row. The game may end at any of them.
+
+
+# %%
+def my_n_step(rewards, terminated, next_value, gamma):
+    """Target from rewards (n,), ends (n,) and the best value after the last step."""
+    # your code here
+
+
+check_n_step(my_n_step)
+
+# %% [markdown]
+# ### Exercise 6: one frame
+#
+# *Predict and extend · difficulty 3 · 15 minutes · what a state must tell*
+#
+# Two moments of Pong with the ball in the same place: what does a single frame not say? The network
+# of "Does the network see the ball?" can be asked: let it tell whether the ball flies left or
+# right, from one frame and from four.
 
 # %% [markdown]
 # ## Summary

@@ -57,6 +57,7 @@ from gymnasium.wrappers import Autoreset
 from IPython.display import display
 from torch import nn
 
+from exercises.faster import check_next_rows, check_patches, check_speed_up, check_timer
 from helpers.animation import animated_png, overlay_q_values
 from helpers.atari import make_pong, make_pong_to_watch, replay_actions
 from helpers.checkpoint import load_checkpoint, load_weights, read_card, save_checkpoint
@@ -1421,15 +1422,93 @@ show(figure, "08_replay_ratio")
 # %% [markdown]
 # ## Exercises
 #
-# 1. *Predict* (5 min): which rows of the ladder would bring nothing if the network were ten times
-#    larger? Set `channels=(32, 64, 64), hidden=512` and look.
-# 2. *Compute* (10 min): how many multiplications does the first convolution need for one
-#    observation, on pixels and on patches? Why is one faster all the same?
-# 3. *Repair* (10 min): somebody measures the update on a GPU without `synchronize` and finds
-#    0.1 ms. What was measured?
-# 4. *Change* (a run): give the agent the actions 0, 2 and 3 only, a shortcut that knows Pong. How
-#    many agent steps does it save?
-# 5. *Extend* (30 min): `num_envs=16`. How do agent steps per second and agent steps needed change?
+# Write your answer into the cell below each text and run it: the check says what it expected, what
+# came, and what may be wrong. Difficulty runs from 1 to 5. Solutions are in
+# `notebooks/solutions/08_faster_training.ipynb`; try first.
+
+# %% [markdown]
+# ### Exercise 1: n steps on
+#
+# *Fill in · difficulty 2 · 5 minutes · rows of columns*
+#
+# In the memory of columns, step t of cart i stands in row $tN+i$. Which rows hold the same carts n
+# steps later?
+
+
+# %%
+def my_next_rows(rows, num_carts, n):
+    """Rows (B,) of the same carts, n steps later."""
+    # your code here
+
+
+check_next_rows(my_next_rows)
+
+# %% [markdown]
+# ### Exercise 2: patches
+#
+# *Fill in · difficulty 4 · 15 minutes · the same numbers in another order*
+#
+# Cut pictures into squares of `size` and put the pixels of a square behind one another as channels,
+# row by row, without `pixel_unshuffle`.
+
+
+# %%
+def my_patches(pictures, size):
+    """(B, C, H, W) to (B, C · size², H / size, W / size)."""
+    # your code here
+
+
+check_patches(my_patches)
+
+# %% [markdown]
+# ### Exercise 3: a clock
+#
+# *Fill in · difficulty 2 · 10 minutes · what belongs into a measurement*
+#
+# Seconds of one call of `work()`. Its first call is slow, as it sets things up, and a single call
+# says little. (And on a GPU? Somebody measures an update without `synchronize` and finds 0.1 ms.
+# What was measured?)
+
+
+# %%
+def my_timer(work):
+    """Seconds of one call, without the first."""
+    # your code here
+
+
+check_timer(my_timer)
+
+# %% [markdown]
+# ### Exercise 4: how many times faster?
+#
+# *Repair · difficulty 1 · 5 minutes · one disturbed round*
+#
+# The mean of the seconds before by the mean after looks right. Now one of five rounds was disturbed
+# by another program and took seven times as long. Write a ratio that does not mind.
+
+
+# %%
+def my_speed_up(before, after):
+    """How many times faster, from the seconds of several rounds before and after."""
+    # your code here
+
+
+check_speed_up(my_speed_up)
+
+# %% [markdown]
+# ### Exercise 5: a larger network
+#
+# *Predict · difficulty 2 · 10 minutes · what a gain depends on*
+#
+# Which rows of the ladder would bring nothing if the network were ten times as large? Set
+# `channels=(32, 64, 64), hidden=512` and look.
+#
+# ### Exercise 6: a shortcut that knows Pong
+#
+# *Extend · difficulty 3 · a run · fair comparisons*
+#
+# Give the agent the actions 0, 2 and 3 only. How many agent steps does that save? Train three seeds
+# each way before you say so.
 
 # %% [markdown]
 # ## Summary
