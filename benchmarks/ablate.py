@@ -1,7 +1,8 @@
-"""Ablations on CartPole: every variant of a notebook on many seeds, curves in results/.
+"""Ablations: every variant of a notebook on many seeds, curves in results/.
 
-``python -m benchmarks.ablate 05 --seeds 20 --resume`` trains what is missing. No time is measured
-here, so runs may share the machine; a run gives the same curve whatever runs beside it.
+``python -m benchmarks.ablate 05 --seeds 20 --resume`` trains on CartPole what is missing,
+``07-pong --seeds 3`` on Pong. No time is measured here, so runs may share the machine; a run gives
+the same curve whatever runs beside it.
 """
 
 import argparse
@@ -17,37 +18,47 @@ COMMON = [
     "Agent", "Environment", "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "Run", "CURVE", "train",
     "VARIANTS",
 ]  # fmt: skip
+SEVEN = [
+    *(name for name in COMMON if name not in ("BOTH", "td_target")),
+    *("RAINBOW", "NStep", "beta", "project", "quantile_loss", "NoisyLinear"),
+    *("next_distribution", "losses", "draw", "update", "mean_sigma"),
+]
+PIXELS = [
+    "PixelBody", "pong_network", "pong_brain", "PONG", "PONG_VARIANTS", "train_pong", "calibrate",
+]  # fmt: skip
 NOTEBOOKS = {
     "05": (
         "draft_05_double_dueling",
         [*COMMON, "DOUBLE", "combine", "stream", "double_target", "promise_and_return"],
     ),
     "06": ("draft_06_prioritized_nstep", [*COMMON, "N_STEP", "NStep", "beta"]),
-    "07": (
-        "draft_07_rainbow",
-        [
-            *(name for name in COMMON if name not in ("BOTH", "td_target")),
-            *("RAINBOW", "NStep", "beta", "project", "quantile_loss", "NoisyLinear"),
-            *("next_distribution", "losses", "draw", "update", "mean_sigma"),
-        ],
-    ),
+    "07": ("draft_07_rainbow", SEVEN),
+    "07-pong": ("draft_07_rainbow", [*SEVEN, *PIXELS]),
 }
 
 
-def load(number):
+def load(which):
     """Definitions of a notebook."""
     from tools.definitions import load_definitions
 
-    return load_definitions(*NOTEBOOKS[number])
+    return load_definitions(*NOTEBOOKS[which])
 
 
-def train(number, variant, seed):
+def variants_of(which, nb):
+    """The variants to compare, {name: Config}."""
+    return nb["PONG_VARIANTS" if which == "07-pong" else "VARIANTS"]
+
+
+def train(which, variant, seed):
     """Train one variant from one seed: the rows of its curve."""
     import torch
 
     torch.set_num_threads(1)
-    nb = load(number)
-    return nb["train"](nb["VARIANTS"][variant], seed).curve
+    nb = load(which)
+    config = variants_of(which, nb)[variant]
+    if which == "07-pong":
+        return nb["train_pong"](config, seed)[1]
+    return nb["train"](config, seed).curve
 
 
 def finished(path):
@@ -71,11 +82,12 @@ def main():
     parser.add_argument("--folder", type=Path, default=ROOT / "results")
     options = parser.parse_args()
     nb = load(options.notebook)
-    known = list(nb["VARIANTS"])
+    known = list(variants_of(options.notebook, nb))
     variants = options.variants or known
     if set(variants) - set(known):
         parser.error(f"expected variants of {known}, got {sorted(set(variants) - set(known))}")
-    paths = {name: options.folder / f"{options.notebook}_{name}.csv" for name in variants}
+    start = options.notebook.replace("-", "_")
+    paths = {name: options.folder / f"{start}_{name}.csv" for name in variants}
     runs = {name: finished(path) if options.resume else {} for name, path in paths.items()}
     missing = [(name, seed) for seed in range(options.seeds) for name in variants]
     missing = [(name, seed) for name, seed in missing if seed not in runs[name]]
