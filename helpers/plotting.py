@@ -111,6 +111,59 @@ def plot_learning_curve(
     return axes.figure
 
 
+def is_mine_normal(mine, recorded, *, title, xlabel, ylabel, window=1):
+    """Draw a curve over the range of recorded seeds, and say in words whether it is usual.
+
+    Args:
+        mine: (x, y) of your training, (T,) each.
+        recorded: ``{seed: (x, y)}`` of at least three seeds, as ``load_curves`` returns.
+        title: what the figure shows.
+        xlabel: what is counted along x.
+        ylabel: the number and its unit.
+        window: values in a moving mean, taken of all curves; an episode alone says little.
+
+    Returns:
+        (figure, verdict): the matplotlib figure and one sentence.
+
+    Raises:
+        ValueError: if there are fewer than three recorded seeds, or mine has no point.
+    """
+    if len(recorded) < 3 or not len(mine[0]):
+        raise ValueError(
+            f"expected at least 3 recorded seeds and a point of yours, got {len(recorded)} "
+            f"seed(s) and {len(mine[0])} point(s)"
+        )
+    smooth = {seed: (x, moving_mean(y, window)) for seed, (x, y) in recorded.items()}
+    x, y = np.asarray(mine[0], float), moving_mean(mine[1], window)
+    others = np.array([np.interp(x, *curve) for curve in smooth.values()])
+    low, high = others.min(axis=0), others.max(axis=0)
+    slack = 0.02 * (max(v.max() for _, v in smooth.values()) - low.min())
+    below, above = y < low - slack, y > high + slack
+    inside = np.mean(~below & ~above)
+    seeds = f"the {len(recorded)} recorded seeds"
+    shortest = min(v[-1] for v, _ in smooth.values())
+    if x[-1] < 0.2 * shortest:
+        verdict = f"too early to say: train on, to {0.2 * shortest:,.0f} {xlabel} at least"
+    elif below[-1]:
+        since = x[len(x) - np.argmin(below[::-1])] if not below.all() else x[0]
+        verdict = (
+            f"not normal: below all of {seeds} since {since:,.0f} {xlabel}. Look at the usual "
+            "failures in this notebook"
+        )
+    elif inside >= 0.8:
+        verdict = f"normal: {inside:.0%} of it lies within the range of {seeds}"
+    elif above.mean() > below.mean():
+        verdict = f"better than usual: {above.mean():.0%} of it lies above all of {seeds}"
+    else:
+        verdict = f"normal by now: {below.mean():.0%} of it lay below all of {seeds}, its end not"
+    figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    plot_band(axes, smooth, f"range of {seeds}")
+    axes.plot(x, y, color="#1f4e8c", label="mine")
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.legend(loc="best", fontsize=8)
+    return figure, verdict
+
+
 class LiveCurve:
     """A learning curve that redraws itself while the training runs.
 

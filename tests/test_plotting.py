@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from helpers import plotting
 from helpers.plotting import (
     LiveCurve,
+    is_mine_normal,
     load_curves,
     moving_mean,
     plot_band,
@@ -102,3 +103,38 @@ def test_live_curve_updates_one_figure_in_a_notebook(monkeypatch):
     live.close([1.0, 2.0])
     assert [kind for kind, _ in shown] == ["display", "update", "update"]
     assert plt.get_fignums() == []
+
+
+X = np.arange(1.0, 101.0)
+SEEDS = {seed: (X, X + 5 * seed) for seed in range(4)}  # from X to X + 15
+HOW = dict(title="t", xlabel="episodes", ylabel="y")
+
+
+@pytest.mark.parametrize(
+    "y, said",
+    [
+        (X + 7, "normal: 100%"),
+        (X - 20, "below all of the 4 recorded seeds since 1 episodes"),
+        (np.where(X < 61, X + 5, 40.0), "below all of the 4 recorded seeds since 61 episodes"),
+        (X + 40, "better than usual: 100%"),
+        (np.where(X < 61, X - 20, X + 5), "normal by now: 60%"),
+    ],
+)
+def test_a_curve_is_judged_by_the_recorded_seeds(y, said):
+    figure, verdict = is_mine_normal((X, y), SEEDS, **HOW)
+    assert said in verdict
+    assert figure.axes[0].get_legend_handles_labels()[1][0] == "range of the 4 recorded seeds"
+    plt.close(figure)
+
+
+def test_a_short_training_is_not_judged():
+    figure, verdict = is_mine_normal((X[:10], 0 * X[:10]), SEEDS, **HOW)
+    assert verdict == "too early to say: train on, to 20 episodes at least"
+    plt.close(figure)
+
+
+def test_nothing_to_judge_by():
+    with pytest.raises(ValueError, match=r"expected at least 3 recorded seeds .* got 1 seed"):
+        is_mine_normal((X, X), {0: (X, X)}, **HOW)
+    with pytest.raises(ValueError, match=r"0 point"):
+        is_mine_normal(([], []), SEEDS, **HOW)

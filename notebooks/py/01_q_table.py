@@ -58,7 +58,14 @@ from IPython.display import display
 from exercises.q_table import check_bins, check_choose, check_q_update, check_returns
 from helpers.animation import animated_png
 from helpers.display import VirtualDisplay
-from helpers.plotting import LiveCurve, load_curves, moving_mean, save_curves, show
+from helpers.plotting import (
+    LiveCurve,
+    is_mine_normal,
+    load_curves,
+    moving_mean,
+    save_curves,
+    show,
+)
 from helpers.replay import Transition
 from helpers.runtime import (
     check_learned,
@@ -834,6 +841,22 @@ else:
 # an entry by half, and the row has to begin anew.
 
 # %% [markdown]
+# ### Is mine normal?
+#
+# Change something in `CONFIG`, run the notebook again, and see where your training lies among the
+# recorded ones.
+
+# %%
+if CURVES.exists():
+    figure, verdict = is_mine_normal(
+        (np.arange(1, len(lengths) + 1), lengths), recorded, window=20,
+        title="My training among the recorded ones", xlabel="episodes",
+        ylabel="mean of the last 20\n[agent steps]",
+    )  # fmt: skip
+    show(figure, "01_mine")
+    print(verdict)
+
+# %% [markdown]
 # Two usual failures:
 #
 # - *stays near 10 steps*: the state says too little. Look at the limits of the bins; print
@@ -929,6 +952,37 @@ for name, config in WITHOUT.items():
 # does as well as before: the table starts at zero, every fall pulls a *tried* action below zero, so
 # the untried one looks better and is tried next. Such an **optimistic start** explores by itself.
 # With a reward of +1 per step it would do the opposite and keep the first habit.
+
+# %% [markdown]
+# ## Bug museum: the next state is this one
+#
+# One word wrong in `play`: `obs` is handed over where `next_obs` belongs. Nothing crashes. Each
+# state's target is now its own best value, so no news ever travels from one state to the one before
+# it. Know this curve when you see it.
+
+
+# %%
+class LooksAtItself(Brain):
+    """Learns from transitions that lead nowhere."""
+
+    def learn(self, transition):
+        super().learn(transition._replace(next_obs=transition.obs))  # the bug
+
+
+figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+for kind, colour in ((Brain, "#1f4e8c"), (LooksAtItself, "#e8743b")):
+    for seed in range(2 if QUICK else 5):
+        brain_here = kind(CONFIG, seed_everything(seed))
+        run_here = Environment(Agent(brain_here), replace(CONFIG, episodes=300), seed).run()
+        label = {Brain: "right", LooksAtItself: "broken"}[kind] if seed == 0 else None
+        axes.plot(moving_mean(run_here, 20), color=colour, linewidth=1, label=label)
+axes.set(
+    title="The broken update hovers where the right one climbs",
+    xlabel="episode",
+    ylabel="mean of the last 20\n[agent steps]",
+)
+axes.legend(fontsize=8)
+show(figure, "01_bug")
 
 # %% [markdown]
 # ## Differences from the paper

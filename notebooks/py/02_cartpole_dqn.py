@@ -61,7 +61,14 @@ from torch import nn
 from exercises.cartpole import check_columns, check_huber, check_pick, check_ring, check_target
 from helpers.animation import animated_png, player, save_animation
 from helpers.display import VirtualDisplay
-from helpers.plotting import LiveCurve, load_curves, moving_mean, save_curves, show
+from helpers.plotting import (
+    LiveCurve,
+    is_mine_normal,
+    load_curves,
+    moving_mean,
+    save_curves,
+    show,
+)
 from helpers.replay import ReplayMemory, Transition
 from helpers.runtime import (
     build_dir,
@@ -789,6 +796,22 @@ else:
 # differs.
 
 # %% [markdown]
+# ### Is mine normal?
+#
+# The training above among the recorded ones. Change something in `CONFIG` and run it again.
+
+# %%
+if CURVES.exists():
+    figure, verdict = is_mine_normal(
+        (np.arange(1, len(lengths) + 1), lengths),
+        load_curves(CURVES, "episode", "agent_steps"), window=20,
+        title="My training among the recorded ones", xlabel="episodes",
+        ylabel="mean of the last 20\n[agent steps]",
+    )  # fmt: skip
+    show(figure, "02_mine")
+    print(verdict)
+
+# %% [markdown]
 # Two usual failures:
 #
 # - *falls to 9 or 10 steps and stays*: the network prefers one push everywhere. ε is almost 0 by
@@ -828,6 +851,44 @@ else:
 # runs above needed fewer than 150. The task is kind: each game passes through most of what matters.
 # The faster learning rate does more harm. One of five arrives, after 46 episodes; the other four
 # rise at first, then fall to 10 steps for good. Larger steps move the targets further, too.
+
+# %% [markdown]
+# ## Bug museum: (B, 1) against (B,)
+#
+# The slip that the assertion in `update` guards against: `[:, 0]` is forgotten, the assertion
+# too. Of 32 predictions and 32 targets PyTorch makes a table of 1,024 differences, with no more
+# than a warning (which some programs switch off). The network then learns the *mean* target for
+# all.
+
+
+# %%
+class TableOfPairs(Brain):
+    """Compares every prediction with every target."""
+
+    def update(self):
+        batch = make_batch(self.memory.sample(self.config.batch))
+        predicted = self.q_net(batch.obs).gather(1, batch.action[:, None])  # (B, 1): the bug
+        target = td_target(batch, self.q_net, self.config.gamma)  # (B,)
+        loss = (predicted - target).square().mean()  # (B, B)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+
+config = replace(CONFIG, episodes=60 if QUICK else 150)
+figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+axes.plot(moving_mean(lengths, 20), color="#1f4e8c", label="right: the training above")
+for seed in range(1 if QUICK else 3):
+    broken = Environment(Agent(TableOfPairs(config, seed_everything(seed))), config, seed).run()
+    label = "broken" if seed == 0 else None
+    axes.plot(moving_mean(broken, 20), color="#e8743b", linewidth=1, label=label)
+axes.set(
+    title="A loss of pairs that never met",
+    xlabel="episode",
+    ylabel="mean of the last 20\n[agent steps]",
+)
+axes.legend(fontsize=8)
+show(figure, "02_bug")
 
 # %% [markdown]
 # ## Differences from the paper

@@ -73,7 +73,15 @@ from helpers.animation import animated_png, overlay_q_values
 from helpers.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from helpers.display import VirtualDisplay
 from helpers.evaluation import evaluate
-from helpers.plotting import LiveCurve, load_curves, plot_band, save_curves, show
+from helpers.plotting import (
+    LiveCurve,
+    is_mine_normal,
+    load_curves,
+    moving_mean,
+    plot_band,
+    save_curves,
+    show,
+)
 from helpers.replay import ReplayMemory, Transition
 from helpers.runtime import (
     build_dir,
@@ -977,6 +985,24 @@ else:
 # target moves too fast or the learning rate is too high.
 
 # %% [markdown]
+# ### Is mine normal?
+#
+# The greedy evaluations of your `OURS` among those of the recorded seeds. Change something in
+# `OURS` and run the notebook again.
+
+# %%
+if results_path("03_ours.csv").exists():
+    agent_steps, _, greedy_means, _ = zip(*ours.curve, strict=True)
+    figure, verdict = is_mine_normal(
+        (agent_steps, greedy_means),
+        load_curves(results_path("03_ours.csv"), "agent_steps", "greedy_mean"),
+        title="My training among the recorded ones", xlabel="agent steps",
+        ylabel="greedy mean [agent steps]",
+    )  # fmt: skip
+    show(figure, "03_mine")
+    print(verdict)
+
+# %% [markdown]
 # ## Take it away: what happens
 #
 # The same recipe with one thing missing each time. A dot marks where a training ended: at the
@@ -1127,6 +1153,37 @@ print("any end undervalues by more than 2:", values["any end"].mean() < 8)
 # mistake survives in so much code: it does not crash, it only makes a good agent's best states
 # look worse the better it gets. Under the reward of `OURS` it would not even show here, as a
 # balanced pole is worth 0 there, just what the wrong mask says. Do not rely on such luck.
+
+# %% [markdown]
+# ## Bug museum: no mask
+#
+# The most common one of all: `terminated` never reaches the memory, so after a fall the target adds
+# the value of an observation from which nobody ever went on. Nothing tells that value the truth.
+
+
+# %%
+class NoMask(Brain):
+    """Believes that every game goes on."""
+
+    def learn(self, transition, episode_over):
+        super().learn(transition._replace(terminated=False), episode_over)  # the bug
+
+
+config = replace(OURS, agent_steps=5_000 if QUICK else 20_000)
+figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+for kind, colour, label in ((Brain, "#1f4e8c", "right"), (NoMask, "#e8743b", "broken")):
+    for seed in range(1 if QUICK else 3):
+        brain_here = kind(config, seed_everything(seed))
+        durations = Environment(Agent(brain_here), config, seed).run()
+        axes.plot(np.cumsum(durations), moving_mean(durations, 20), color=colour, linewidth=1,
+                  label=label if seed == 0 else None)  # fmt: skip
+axes.set(
+    title="Without the mask a fall costs next to nothing",
+    xlabel="agent steps",
+    ylabel="mean of the last 20\n[agent steps]",
+)
+axes.legend(fontsize=8)
+show(figure, "03_bug")
 
 # %% [markdown]
 # ## Differences from the sources

@@ -73,7 +73,7 @@ from helpers.atari import (
 )
 from helpers.checkpoint import load_checkpoint, load_weights, read_card, save_checkpoint
 from helpers.evaluation import evaluate
-from helpers.plotting import LiveCurve, load_curves, save_curves, show
+from helpers.plotting import LiveCurve, is_mine_normal, load_curves, save_curves, show
 from helpers.replay import FrameReplayMemory
 from helpers.runtime import (
     build_dir,
@@ -1050,6 +1050,25 @@ axes.set(
 )
 axes.legend(loc="lower right")
 show(figure, "04_seeds")
+
+# %% [markdown]
+# ### Is mine normal?
+#
+# Your training among the recorded ones, as far as it has come.
+
+# %%
+recorded = {}
+for seed in range(3):
+    path = ROOT / "results" / f"04_pong_dqn_seed{seed}.csv"
+    recorded |= load_curves(path, "agent_steps", "greedy_mean") if path.exists() else {}
+mine = [(agent_steps, mean) for agent_steps, _, mean, *_ in environment.evaluations]
+if len(recorded) >= 3 and mine:
+    figure, verdict = is_mine_normal(
+        tuple(zip(*mine, strict=True)), recorded, title="My training among the recorded ones",
+        xlabel="agent steps", ylabel="score [points]",
+    )  # fmt: skip
+    show(figure, "04_mine")
+    print(verdict)
 
 # %% [markdown]
 # **The shape.** Near −20 for the first tens of thousands of agent steps: the agent learns when a
