@@ -5,6 +5,7 @@ on static pages; an MP4 and the player with controls play in the live session.
 """
 
 import io
+import re
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -84,6 +85,18 @@ def _encode_mp4(frames, fps):
         ) from error
 
 
+SIGNS = {
+    "minus": "−", "fast-backward": "❘◀", "step-backward": "◂", "play fa-flip-horizontal": "◀",
+    "pause": "❚❚", "play": "▶", "step-forward": "▸", "fast-forward": "▶❘", "plus": "+",
+}  # fmt: skip
+
+
+def _self_contained(html):
+    """A player of matplotlib whose buttons need no icons from the network."""
+    html = re.sub(r'<link rel="stylesheet"\s+href="http[^>]*>', "", html)
+    return re.sub(r'<i class="fa fa-([a-z -]+)"></i>', lambda icon: SIGNS[icon[1]], html)
+
+
 def _encode_player(frames, fps):
     height, width = frames.shape[1:3]
     figure = plt.figure(figsize=(width / 100, height / 100), dpi=100)
@@ -97,7 +110,7 @@ def _encode_player(frames, fps):
     with plt.rc_context({"animation.embed_limit": 1000}):  # the limit is kept by _fit, out loud
         html = animation.to_jshtml(default_mode="loop")
     plt.close(figure)
-    return html.encode()
+    return _self_contained(html).encode()
 
 
 def _fit(frames, fps, encode, max_bytes):
@@ -138,7 +151,7 @@ def animated_png(frames, fps=30, max_bytes=MAX_BYTES, alt="animation of the agen
 
 
 def player(frames, fps=30, max_bytes=MAX_BYTES):
-    """Return a player with controls (pause, single steps, speed) for the live session.
+    """Return a player with controls (pause, single steps, speed); it needs no network.
 
     Takes the arguments of ``animated_png``; returns ``IPython.display.HTML``.
     """

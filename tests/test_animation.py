@@ -1,6 +1,7 @@
 """Moving pictures: right frames, size kept, errors that help."""
 
 import io
+import re
 
 import imageio.v3 as iio
 import matplotlib.pyplot as plt
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from helpers.animation import (
+    SIGNS,
     animated_png,
     check_frames,
     overlay_q_values,
@@ -143,3 +145,10 @@ def test_overlay_marks_the_chosen_action():
     assert len(rows) and rows.min() > 200 / 3 and rows.max() < 400 / 3  # the middle third
     with pytest.raises(ValueError, match="expected 3 Q-values"):
         overlay_q_values(frame, [0.0], 0, ["a", "b", "c"])
+
+
+def test_the_player_asks_for_nothing_from_the_network():
+    html = player(frames()).data
+    assert "http" not in html and 'class="fa' not in html
+    assert re.search(r'title="Pause"[^>]*>\s*❚❚</button>', html)
+    assert all(sign in html for sign in SIGNS.values())
