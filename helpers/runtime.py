@@ -5,6 +5,7 @@ import inspect
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,19 +91,35 @@ def commit():
 
 
 def versions():
-    """Print one line per library, and what this machine offers a training."""
-    rows = [("Python", platform.python_version())]
+    """Print a small table: the libraries, and what this machine offers or lacks."""
+    rows = [("✓", "Python", platform.python_version())]
     for name in ("torch", "gymnasium", "ale-py", "numpy", "matplotlib"):
         try:
-            rows.append((name, importlib.metadata.version(name)))
+            rows.append(("✓", name, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
-            rows.append((name, f"missing: pip install {name}"))
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none, the CPU trains"
-    rows.append(("CPU cores", str(os.cpu_count())))
-    rows.append(("GPU", gpu))
-    rows.append(("profile", profile()))
-    for name, value in rows:
-        print(f"{name:<11}{value}")
+            rows.append(("–", name, f"missing: pip install {name}"))
+    rows.append(("✓", "CPU cores", str(os.cpu_count())))
+    if torch.cuda.is_available():
+        rows.append(("✓", "GPU", torch.cuda.get_device_name()))
+    else:
+        rows.append(("–", "GPU", "none: the CPU trains, Pong takes minutes more"))
+    if os.environ.get("DISPLAY") or sys.platform != "linux":
+        rows.append(("✓", "display", "there is a screen"))
+    elif shutil.which("Xvfb"):
+        rows.append(("✓", "display", "none, Xvfb can stand in"))
+    else:
+        rows.append(("–", "display", "none: no windows; pictures are drawn in memory"))
+    try:
+        import imageio_ffmpeg
+
+        rows.append(("✓", "ffmpeg", imageio_ffmpeg.get_ffmpeg_version()))
+    except (ImportError, RuntimeError):
+        rows.append(
+            ("–", "ffmpeg", "missing: no MP4; animated PNGs work. pip install imageio-ffmpeg")
+        )
+    rows.append(("✓", "profile", profile()))
+    for mark, name, value in rows:
+        print(f"{mark} {name:<11}{value}")
 
 
 def show_source(*objects):

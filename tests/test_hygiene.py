@@ -37,6 +37,20 @@ def test_notebook_and_twin_hold_the_same_cells(name):
     assert notebook == twin, f"run: make sync (prose) or make record NB={name} (code)"
 
 
+def test_every_set_up_is_the_same_and_the_address_stands_in_pyproject():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    address = re.search(r'Repository = "(https://github.com/(.+?))"', project)
+    setups = set()
+    for name in [*NAMES, *tool.solutions()]:
+        cells = tool.read_twin(name).cells
+        [setup] = [c.source for c in cells if tool.SETUP in c.metadata.get("tags", [])]
+        setups.add(setup)
+        colab = "https://colab.research.google.com/github"
+        assert f"({colab}/{address[2]}/blob/main/notebooks/{name}.ipynb)" in cells[0].source
+    [setup] = setups
+    assert f'REPOSITORY = "{address[1]}"\n' in setup
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_outputs_come_from_this_code(name):
     notebook = load(name)

@@ -16,6 +16,8 @@
 # %% [markdown]
 # # 1. A table that learns to act
 #
+# [Open in Colab](https://colab.research.google.com/github/OWNER/dqn-ladder/blob/main/notebooks/01_q_table.ipynb)
+#
 # **Promise:** with a table of numbers and one line of arithmetic you make a cart balance a pole for
 # 200 steps, ten times in a row, and you know why the line works.
 #
@@ -38,12 +40,23 @@
 # %% [markdown]
 # ## Set-up
 
-# %%
+# %% tags=["setup"]
+import os
+import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = "https://github.com/OWNER/dqn-ladder"
+if "google.colab" in sys.modules and not Path("../helpers").is_dir():  # Colab has this file alone
+    if not Path("dqn-ladder").is_dir():
+        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dqn-ladder"], check=True)
+    os.chdir("dqn-ladder/notebooks")
 ROOT = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers").is_dir())
 sys.path.insert(0, str(ROOT))
+
+from helpers.colab import install_missing
+
+install_missing(ROOT / "requirements.txt")
 
 # %%
 import math

@@ -16,6 +16,8 @@
 # %% [markdown]
 # # 3. A target that holds still
 #
+# [Open in Colab](https://colab.research.google.com/github/OWNER/dqn-ladder/blob/main/notebooks/03_target_network.ipynb)
+#
 # **Promise:** you give the Brain a second network, the *target network*, and with it solve the
 # whole of CartPole-v1: 500 steps, not 200, on every seed you try.
 #
@@ -39,12 +41,23 @@
 # %% [markdown]
 # ## Set-up
 
-# %%
+# %% tags=["setup"]
+import os
+import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = "https://github.com/OWNER/dqn-ladder"
+if "google.colab" in sys.modules and not Path("../helpers").is_dir():  # Colab has this file alone
+    if not Path("dqn-ladder").is_dir():
+        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dqn-ladder"], check=True)
+    os.chdir("dqn-ladder/notebooks")
 ROOT = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers").is_dir())
 sys.path.insert(0, str(ROOT))
+
+from helpers.colab import install_missing
+
+install_missing(ROOT / "requirements.txt")
 
 # %%
 import time

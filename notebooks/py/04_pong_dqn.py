@@ -9,6 +9,8 @@
 # %% [markdown]
 # # 4. Pong from pixels
 #
+# [Open in Colab](https://colab.research.google.com/github/OWNER/dqn-ladder/blob/main/notebooks/04_pong_dqn.ipynb)
+#
 # **An agent that sees nothing but the screen learns to beat Pong's built-in player.** The
 # table of notebook 01 has become a network, and now the four numbers of CartPole become
 # 28,224 pixels. What keeps it affordable is the subject of this notebook.
@@ -32,12 +34,23 @@
 # target network and ε-greedy stay. Eight games run side by side, and the replay memory stores
 # frames instead of observations.
 
-# %%
+# %% tags=["setup"]
+import os
+import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = "https://github.com/OWNER/dqn-ladder"
+if "google.colab" in sys.modules and not Path("../helpers").is_dir():  # Colab has this file alone
+    if not Path("dqn-ladder").is_dir():
+        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dqn-ladder"], check=True)
+    os.chdir("dqn-ladder/notebooks")
 ROOT = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers").is_dir())
 sys.path.insert(0, str(ROOT))
+
+from helpers.colab import install_missing
+
+install_missing(ROOT / "requirements.txt")
 
 # %%
 import os

@@ -9,6 +9,8 @@
 # %% [markdown]
 # # 5. Double and dueling
 #
+# [Open in Colab](https://colab.research.google.com/github/OWNER/dqn-ladder/blob/main/notebooks/05_double_dueling.ipynb)
+#
 # **Promise:** you see why Q-learning believes too much, measure by how much, mend it with one line
 # (Double DQN), and then split the network into "how good is it here?" and "what does this action
 # add?" (Dueling). At the end you know what each of the two is worth on CartPole, over 20 seeds.
@@ -33,12 +35,23 @@
 # %% [markdown]
 # ## Set-up
 
-# %%
+# %% tags=["setup"]
+import os
+import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = "https://github.com/OWNER/dqn-ladder"
+if "google.colab" in sys.modules and not Path("../helpers").is_dir():  # Colab has this file alone
+    if not Path("dqn-ladder").is_dir():
+        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dqn-ladder"], check=True)
+    os.chdir("dqn-ladder/notebooks")
 ROOT = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers").is_dir())
 sys.path.insert(0, str(ROOT))
+
+from helpers.colab import install_missing
+
+install_missing(ROOT / "requirements.txt")
 
 # %%
 from collections import namedtuple

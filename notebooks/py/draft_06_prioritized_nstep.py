@@ -9,6 +9,8 @@
 # %% [markdown]
 # # 6. Several steps at once, and the surprising ones first
 #
+# [Open in Colab](https://colab.research.google.com/github/OWNER/dqn-ladder/blob/main/notebooks/06_prioritized_nstep.ipynb)
+#
 # **Promise:** you make rewards travel faster, in two independent ways: by summing several rewards
 # before the network is asked (n-step returns), and by drawing those transitions more often that the
 # network is most wrong about (prioritized replay).
@@ -33,12 +35,23 @@
 # %% [markdown]
 # ## Set-up
 
-# %%
+# %% tags=["setup"]
+import os
+import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = "https://github.com/OWNER/dqn-ladder"
+if "google.colab" in sys.modules and not Path("../helpers").is_dir():  # Colab has this file alone
+    if not Path("dqn-ladder").is_dir():
+        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dqn-ladder"], check=True)
+    os.chdir("dqn-ladder/notebooks")
 ROOT = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers").is_dir())
 sys.path.insert(0, str(ROOT))
+
+from helpers.colab import install_missing
+
+install_missing(ROOT / "requirements.txt")
 
 # %%
 import time

@@ -9,6 +9,8 @@
 # %% [markdown]
 # # 7. Rainbow
 #
+# [Open in Colab](https://colab.research.google.com/github/OWNER/dqn-ladder/blob/main/notebooks/07_rainbow.ipynb)
+#
 # **Promise:** the network stops predicting one number and predicts the whole *distribution* of what
 # may come; it explores by noise in its weights that it learns to turn down; and all that notebooks
 # 5 and 6 brought is put together, each part a switch.
@@ -34,12 +36,23 @@
 # %% [markdown]
 # ## Set-up
 
-# %%
+# %% tags=["setup"]
+import os
+import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = "https://github.com/OWNER/dqn-ladder"
+if "google.colab" in sys.modules and not Path("../helpers").is_dir():  # Colab has this file alone
+    if not Path("dqn-ladder").is_dir():
+        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dqn-ladder"], check=True)
+    os.chdir("dqn-ladder/notebooks")
 ROOT = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers").is_dir())
 sys.path.insert(0, str(ROOT))
+
+from helpers.colab import install_missing
+
+install_missing(ROOT / "requirements.txt")
 
 # %%
 from collections import deque, namedtuple

@@ -9,6 +9,8 @@
 # %% [markdown]
 # # 8. Faster training
 #
+# [Open in Colab](https://colab.research.google.com/github/OWNER/dqn-ladder/blob/main/notebooks/08_faster_training.ipynb)
+#
 # **CartPole in a second or two, Pong in minutes, on two CPU cores.** You measure where the time of
 # notebooks 03 and 04 goes, take away one waste after another, and watch the whole recipe train on
 # the machine in front of you.
@@ -31,12 +33,23 @@
 # **What changes from notebooks 03 and 04:** mostly the way the numbers move. Where *what* is
 # computed changes too, the text says so; changed lines carry `# CHANGED`.
 
-# %%
+# %% tags=["setup"]
+import os
+import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = "https://github.com/OWNER/dqn-ladder"
+if "google.colab" in sys.modules and not Path("../helpers").is_dir():  # Colab has this file alone
+    if not Path("dqn-ladder").is_dir():
+        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dqn-ladder"], check=True)
+    os.chdir("dqn-ladder/notebooks")
 ROOT = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers").is_dir())
 sys.path.insert(0, str(ROOT))
+
+from helpers.colab import install_missing
+
+install_missing(ROOT / "requirements.txt")
 
 # %%
 import json

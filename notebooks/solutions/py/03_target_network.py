@@ -16,16 +16,30 @@
 # %% [markdown]
 # # Solutions to notebook 3
 #
+# [Open in Colab](https://colab.research.google.com/github/OWNER/dqn-ladder/blob/main/notebooks/solutions/03_target_network.ipynb)
+#
 # Each exercise as it stands in the notebook, and one answer that is right; yours may look quite
 # different. What the check accepts is right.
 
-# %%
+# %% tags=["setup"]
+import os
+import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = "https://github.com/OWNER/dqn-ladder"
+if "google.colab" in sys.modules and not Path("../helpers").is_dir():  # Colab has this file alone
+    if not Path("dqn-ladder").is_dir():
+        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dqn-ladder"], check=True)
+    os.chdir("dqn-ladder/notebooks")
 ROOT = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers").is_dir())
 sys.path.insert(0, str(ROOT))
 
+from helpers.colab import install_missing
+
+install_missing(ROOT / "requirements.txt")
+
+# %%
 from dataclasses import replace
 
 import torch

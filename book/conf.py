@@ -1,0 +1,45 @@
+"""How the executed notebooks become web pages: `make book`."""
+
+import os
+import subprocess
+
+project = "Deep Q-Networks"
+author = "the authors of the course"
+copyright = "MIT License"
+extensions = ["myst_nb", "sphinx_mathjax_offline"]
+root_doc = "index"
+html_theme = "sphinx_book_theme"
+html_title = "Deep Q-Networks, from the Q-table to Pong"
+templates_path, html_static_path = [], []
+html_copy_source = True
+
+nb_execution_mode = "off"  # the pages show the recorded outputs
+nb_ipywidgets_js = {}  # sliders live in the notebook; a page asks for nothing from the network
+nb_merge_streams = True
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 2
+suppress_warnings = ["mystnb.unknown_mime_type"]  # the sliders' own type: a figure stands in
+
+
+def repository():
+    """Address of the public repository: DQN_REPOSITORY, or where this clone comes from."""
+    address = os.environ.get("DQN_REPOSITORY", "")
+    if not address:
+        command = ["git", "config", "--get", "remote.origin.url"]
+        address = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    return address.removesuffix(".git") if address.startswith("https://github.com/") else ""
+
+
+html_theme_options = {
+    "use_download_button": True,
+    "use_fullscreen_button": False,
+    "show_navbar_depth": 1,
+    "show_toc_level": 2,
+}
+if repository():
+    html_theme_options |= {
+        "repository_url": repository(),
+        "path_to_docs": "notebooks",
+        "use_repository_button": True,
+        "launch_buttons": {"colab_url": "https://colab.research.google.com"},
+    }
