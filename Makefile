@@ -6,10 +6,10 @@ READY := .venv/.installed
 PEERS := .venv-bench/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab record sync bench lint clean
+.PHONY: help run test lab record sync bench book slides lint clean
 
 help:  ## list these targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z ]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 	@echo
 	@echo "  NB=04_pong_dqn   one notebook instead of all    PROFILE=full   train for real"
 
@@ -47,6 +47,10 @@ $(PEERS): benchmarks/requirements.txt requirements.txt constraints.txt
 
 bench: $(READY) $(PEERS)  ## measure against stable-baselines3 (QUICK=1: a few minutes)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+book slides: $(READY)  ## web pages of the executed notebooks; slides for a class
+	$(BIN)/pip install --quiet --disable-pip-version-check -r book/requirements.txt -c constraints.txt
+	$(BIN)/python tools/pages.py $@
 
 lint: $(READY)  ## format and mend what ruff can
 	$(BIN)/ruff check --fix .

@@ -6,7 +6,7 @@ import subprocess
 project = "Deep Q-Networks"
 author = "the authors of the course"
 copyright = "MIT License"
-extensions = ["myst_nb", "sphinx_mathjax_offline"]
+extensions = ["myst_nb", "sphinx-mathjax-offline"]
 root_doc = "index"
 html_theme = "sphinx_book_theme"
 html_title = "Deep Q-Networks, from the Q-table to Pong"
