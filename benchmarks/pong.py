@@ -15,8 +15,8 @@ MAX_GAME = 6_000  # agent steps of an evaluated game, as in notebook 08
 CONTESTANTS = ("ours", "stable-baselines3", "stable-baselines3, our wrappers")
 DEFINITIONS = [
     "Config", "QNetwork", "ChannelsLast", "td_target", "Brain", "to_patches", "Patches",
-    "Agent", "line", "epsilon_at", "Environment", "state", "resume", "publish",
-    "run",
+    "Agent", "line", "epsilon_at", "follow", "steady_values", "greedy", "Environment", "state",
+    "resume", "publish", "run",
 ]  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def notebook(seed, settings=(), quick=False):
         environment = nb["Environment"](config, pick_device())
         environment.run()
     brain = environment.agent.brain
-    test = play(lambda obs: brain.q_values(obs).argmax(1), TEST_SEED, quick)
+    test = play(brain.greedy, TEST_SEED, quick)
     return {
         "solved": bool(environment.solved), "seconds": environment.seconds,
         "agent_steps": environment.agent_steps, "updates": brain.updates,

@@ -19,6 +19,7 @@ NAMES = [
     *CARTS,
     *("Config", "QNetwork", "ChannelsLast", "td_target", "Brain"),
     *("to_patches", "Patches", "Agent", "line", "epsilon_at", "Environment"),
+    *("follow", "steady_values", "greedy"),
     *("state", "resume", "publish", "run"),
 ]
 
@@ -210,6 +211,33 @@ def test_learning_rate_is_filled_in_place(nb):
     assert agent.brain.updates == 1
 
 
+def test_the_target_follows_with_every_update(nb):
+    config = replace(nb["Config"](), channels=(4, 4, 4), hidden=16, num_envs=2, capacity=64)
+    agent = nb["Agent"](replace(config, batch=2, tau=0.25), 6, CPU, np.random.default_rng(0))
+    for t in range(8):
+        obs = np.full((2, 4, 84, 84), t, np.uint8)
+        agent.memorize(obs, np.zeros(2, int), np.ones(2), np.zeros(2, bool), np.zeros(2, bool))
+    brain = agent.brain
+    for _ in range(2):
+        before = [p.detach().clone() for p in brain.target_net.parameters()]
+        agent.learn(0.01)
+        leaders = list(brain.q_net.parameters())
+        assert any((b - p).abs().max() > 1e-3 for b, p in zip(before, leaders, strict=True))
+        for was, now, leader in zip(before, brain.target_net.parameters(), leaders, strict=True):
+            torch.testing.assert_close(now, 0.75 * was + 0.25 * leader)
+    assert not any(p.grad is not None for p in brain.target_net.parameters())
+
+
+def test_the_steady_player_is_the_target_network(nb):
+    config = replace(nb["Config"](), channels=(4, 4, 4), hidden=16)
+    brain = nb["Brain"](config, 6, CPU, network=nb["Patches"])
+    obs = pictures()
+    assert np.array_equal(brain.steady_values(obs), brain.q_values(obs))
+    with torch.no_grad():
+        brain.target_net.layers[-1].bias[4] += 100
+    assert (brain.greedy(obs) == 4).all() and not (brain.q_values(obs).argmax(1) == 4).all()
+
+
 @pytest.fixture
 def training(nb, tmp_path):
     """Two small games, writing below tmp_path; evaluations return a given list of means."""
@@ -234,7 +262,6 @@ def training(nb, tmp_path):
             learn_start=200,
             train_every=2,
             epsilon_steps=1_000,
-            target_every=500,
             evaluate_every=1_000,
         )
         return environment(config, CPU)
@@ -264,8 +291,9 @@ def test_a_stage_goes_on_to_the_same_end(training, tmp_path):
     ends = [
         load_checkpoint(tmp_path / name / "08_pong_end.safetensors") for name in ("whole", "again")
     ]
-    for key in ends[0]["q_net"]:
-        assert torch.equal(ends[0]["q_net"][key], ends[1]["q_net"][key]), key
+    for network in ("q_net", "target_net"):
+        for key in ends[0][network]:
+            assert torch.equal(ends[0][network][key], ends[1][network][key]), key
     for moments in zip(*(end["optimizer"]["state"].values() for end in ends), strict=True):
         assert torch.equal(moments[0]["exp_avg_sq"], moments[1]["exp_avg_sq"])
     assert torch.equal(ends[0]["actions"], ends[1]["actions"])
