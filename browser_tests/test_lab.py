@@ -1,0 +1,75 @@
+"""The core notebooks in a real JupyterLab: Run All, then look."""
+
+import json
+import time
+import urllib.request
+
+import nbformat
+import pytest
+
+from browser_tests.conftest import SCREENSHOTS
+
+NAMES = ("01_q_table", "02_cartpole_dqn", "03_target_network", "04_pong_dqn")
+PICTURES = "[...document.querySelectorAll('.jp-OutputArea-output img')].map(i => i.src)"
+
+
+def kernel_states(address):
+    """Execution states of the running kernels."""
+    with urllib.request.urlopen(f"{address}/api/kernels", timeout=10) as answer:
+        return [kernel["execution_state"] for kernel in json.load(answer)]
+
+
+def run_all(page, address, minutes):
+    """Run all cells and wait until the kernel has been idle for a while; count new pictures."""
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    deadline, idle, seen = time.monotonic() + 60 * minutes, 0, set()
+    while idle < 4:
+        assert time.monotonic() < deadline, f"not done after {minutes} minutes"
+        page.wait_for_timeout(1_000)
+        seen |= {hash(source) for source in page.evaluate(PICTURES)}
+        idle = idle + 1 if set(kernel_states(address)) == {"idle"} else 0
+    return len(seen)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_run_all(open_page, lab, name):
+    address, folder = lab
+    path = folder / "notebooks" / f"{name}.ipynb"
+    blank = nbformat.read(path, as_version=4)
+    for cell in blank.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    nbformat.write(blank, path)
+    page, watch = open_page(f"{address}/lab/tree/notebooks/{name}.ipynb?reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    page.wait_for_timeout(3_000)  # the kernel starts
+    pictures = run_all(page, address, minutes=5)
+    page.keyboard.press("Control+s")
+    page.wait_for_timeout(3_000)
+    page.screenshot(path=SCREENSHOTS / f"lab_{name}.png")
+    done = nbformat.read(path, as_version=4)
+    cells = [cell for cell in done.cells if cell.cell_type == "code"]
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert all(cell.execution_count for cell in cells), "a cell was not run"
+    assert not [o.ename for o in outputs if o.output_type == "error"]
+    shown = sum("image/png" in o.get("data", {}) for o in outputs)
+    assert pictures > shown, "no plot was ever redrawn"
+    assert watch.errors == [] or all("favicon" in e for e in watch.errors), watch.errors
+
+
+def test_a_slider_moves_its_figure(open_page, lab):
+    address, _ = lab
+    page, _ = open_page(f"{address}/lab/tree/notebooks/01_q_table.ipynb?reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    page.wait_for_timeout(3_000)
+    run_all(page, address, minutes=3)
+    handle = page.locator(".widget-slider .noUi-handle").first
+    handle.scroll_into_view_if_needed()
+    before = page.evaluate(PICTURES)
+    handle.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(4_000)
+    page.screenshot(path=SCREENSHOTS / "lab_slider.png")
+    assert set(page.evaluate(PICTURES)) != set(before)
