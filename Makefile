@@ -6,10 +6,10 @@ READY := .venv/.installed
 PEERS := .venv-bench/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab record sync bench book slides lint clean
+.PHONY: help run test lab record sync bench book slides test-browser lint clean
 
 help:  ## list these targets
-	@grep -hE '^[a-z ]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 	@echo
 	@echo "  NB=04_pong_dqn   one notebook instead of all    PROFILE=full   train for real"
 
@@ -51,6 +51,10 @@ bench: $(READY) $(PEERS)  ## measure against stable-baselines3 (QUICK=1: a few m
 book slides: $(READY)  ## web pages of the executed notebooks; slides for a class
 	$(BIN)/pip install --quiet --disable-pip-version-check -r book/requirements.txt -c constraints.txt
 	$(BIN)/python tools/pages.py $@
+
+test-browser: book slides  ## notebooks and pages in Debian's Chromium
+	$(BIN)/pip install --quiet --disable-pip-version-check -r browser_tests/requirements.txt -c constraints.txt
+	$(BIN)/python -m pytest -q browser_tests
 
 lint: $(READY)  ## format and mend what ruff can
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,1 @@
+"""The pages and the notebooks in a real browser: `make test-browser`."""
