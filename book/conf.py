@@ -10,7 +10,7 @@ extensions = ["myst_nb", "sphinx-mathjax-offline"]
 root_doc = "index"
 html_theme = "sphinx_book_theme"
 html_title = "Deep Q-Networks, from the Q-table to Pong"
-templates_path, html_static_path = [], []
+html_static_path, html_css_files = ["static"], ["wide.css"]
 html_copy_source = True
 
 nb_execution_mode = "off"  # the pages show the recorded outputs
@@ -32,6 +32,7 @@ def repository():
 
 html_theme_options = {
     "use_download_button": True,
+    "navbar_persistent": [],  # the search field stands at the side already
     "use_fullscreen_button": False,
     "show_navbar_depth": 1,
     "show_toc_level": 2,
