@@ -16,7 +16,10 @@ NOTEBOOK_08 = [
     "CartConfig", "CartNetwork", "ColumnMemory", "td_target", "CartBrain",
     "train_carts",
 ]  # fmt: skip
-CONTESTANTS = ("ours", "notebook 03", "stable-baselines3", "hard", "soft")
+SINGLE = dict(  # notebook 02: one network, ε = 0.5 / (episode + 1)
+    hidden=(32, 32), lr=1e-4, batch=32, learn_start=32, target_every=1, only_fall_counts=True,
+)  # fmt: skip
+CONTESTANTS = ("ours", "notebook 03", "stable-baselines3", "single", "hard", "soft")
 
 
 def threads(contestant):
@@ -84,6 +87,9 @@ def notebook_03(recipe, seed, **limits):
     from tools.definitions import load_definitions
 
     nb = load_definitions("03_target_network", NOTEBOOK_03)
+    if recipe == "SINGLE":
+        nb["SINGLE"] = nb["Config"](**SINGLE)
+        nb["epsilon"] = lambda config, agent_steps, episode: 0.5 / (episode + 1)
     config = nb[recipe]
     brain = nb["Brain"](config, seed_everything(seed))
     judge = Judge(brain.greedy, seed, **limits)
