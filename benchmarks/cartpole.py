@@ -71,7 +71,7 @@ def ours(seed, **limits):
     from helpers.runtime import seed_everything
     from tools.definitions import load_definitions
 
-    nb = load_definitions("draft_08_faster_training", NOTEBOOK_08)
+    nb = load_definitions("08_faster_training", NOTEBOOK_08)
     config = replace(nb["CartConfig"](), select_every=limits.get("every", EVERY))
     brain = nb["CartBrain"](config, seed_everything(seed))
     judge = Judge(brain.q_net.greedy, seed, **limits)

@@ -42,7 +42,7 @@ def load_notebook(folder):
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    nb = load_definitions("draft_08_faster_training", DEFINITIONS)
+    nb = load_definitions("08_faster_training", DEFINITIONS)
     nb["build_dir"] = build_dir  # runs side by side must not share a checkpoint
     return nb
 
