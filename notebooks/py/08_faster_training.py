@@ -1335,6 +1335,34 @@ for stage, player in players.items():
     frames = rally(player, seed=30_000, skip=40, length=100)
     display(animated_png(frames, fps=15, max_bytes=150_000, alt=f"Pong, stage {stage}"))
 
+# %% [markdown]
+# What is the difference between an even player and a winner? Here is one whole game of each stage,
+# point by point: who won it, and after how many agent steps.
+
+
+# %%
+def points(player, seed):
+    """Points of one greedy game: "+65" is a point won after 65 agent steps."""
+    envs = make_pong(1, clip_rewards=False)
+    obs, _ = envs.reset(seed=seed)
+    found, last = [], 0
+    for t in range(config.max_game):
+        obs, reward, terminated, truncated, _ = envs.step(player.greedy(obs))
+        if reward[0]:
+            found.append(f"{reward[0]:+.0f}"[0] + str(t - last))
+            last = t
+        if terminated[0] or truncated[0]:
+            break
+    envs.close()
+    return found
+
+
+for stage, player in players.items():
+    print(f"{stage}:", *points(player, seed=30_000))
+
+# %% [markdown]
+# (How to read this follows with the recorded results.)
+
 # %%
 learned = tests["end", "target_net"].mean
 check_learned(f"Pong, greedy mean of {GAMES} games [points]", learned, at_least=TEST_GOAL)
