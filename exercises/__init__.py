@@ -102,7 +102,7 @@ def exercise(check):
         name = check.__name__.removeprefix("check_").replace("_", " ")
         try:
             check(function)
-        except (Open, NotImplementedError):
+        except Open:
             print(f"○ {name}: still open. Your function returns nothing yet.")
             return None
         except Wrong as wrong:

@@ -150,7 +150,6 @@ WRONG_PICKS = {
     "expected values": lambda q, a: q[:, 0],
 }
 
-ZERO = torch.zeros(())
 WRONG_HUBERS = {
     "without limit": lambda e: 0.5 * e**2,
     "½ even": lambda e: e**2,
