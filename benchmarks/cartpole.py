@@ -66,12 +66,21 @@ class Judge:
         }  # fmt: skip
 
 
+def load_carts():
+    """Definitions of notebook 08's first part; as there, denormal numbers are taken for 0."""
+    import torch
+
+    from tools.definitions import load_definitions
+
+    torch.set_flush_denormal(True)
+    return load_definitions("08_faster_training", NOTEBOOK_08)
+
+
 def ours(seed, **limits):
     """Train as the first part of notebook 08 does."""
     from helpers.runtime import seed_everything
-    from tools.definitions import load_definitions
 
-    nb = load_definitions("draft_08_faster_training", NOTEBOOK_08)
+    nb = load_carts()
     config = replace(nb["CartConfig"](), select_every=limits.get("every", EVERY))
     brain = nb["CartBrain"](config, seed_everything(seed))
     judge = Judge(brain.q_net.greedy, seed, **limits)

@@ -34,7 +34,9 @@ def play(greedy, seed, quick):
 
 
 def load_notebook(folder):
-    """Definitions of notebook 08, writing their files below ``folder``."""
+    """Definitions of notebook 08, writing their files below ``folder``; no denormal numbers."""
+    import torch
+
     from tools.definitions import load_definitions
 
     def build_dir(*parts):
@@ -42,7 +44,8 @@ def load_notebook(folder):
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    nb = load_definitions("draft_08_faster_training", DEFINITIONS)
+    torch.set_flush_denormal(True)
+    nb = load_definitions("08_faster_training", DEFINITIONS)
     nb["build_dir"] = build_dir  # runs side by side must not share a checkpoint
     return nb
 

@@ -47,13 +47,11 @@ class Meter:
 
 def cartpole_ours(meter, seed):
     """The loop of notebook 08 with 2 × 256 units and 128 updates every 256 agent steps."""
-    from tools.definitions import load_definitions
-
-    nb = load_definitions("draft_08_faster_training", cartpole.NOTEBOOK_08)
+    nb = cartpole.load_carts()
     config = nb["CartConfig"](
         agent_steps=meter.stop, hidden=(256, 256), n_step=1, batch=64, learn_start=1_000,
-        train_every=256, updates_per_train=128, lr=2.3e-3, target_every=5, epsilon_end=0.04,
-        epsilon_steps=1, select_every=256,
+        train_every=256, updates_per_train=128, lr=2.3e-3, target_every=128,
+        epsilon_end=0.04, epsilon_steps=1, select_every=256,
     )  # fmt: skip
     brain = nb["CartBrain"](config, seed_everything(seed))
     for agent_steps in nb["train_carts"](brain, seed):

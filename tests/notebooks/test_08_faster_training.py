@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from helpers.atari import make_pong
 from helpers.checkpoint import load_checkpoint, read_card
@@ -26,7 +27,7 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def nb():
-    return load_definitions("draft_08_faster_training", NAMES)
+    return load_definitions("08_faster_training", NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,38 @@ def test_an_update_of_the_carts_is_the_one_of_notebook_03(nb, nb03):
     ours.learn(batch, 1e-3)
     for a, b in zip(ours.q_net.parameters(), theirs.q_net.parameters(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_targets_computed_at_once_change_no_update_of_the_carts(nb):
+    config = nb["CartConfig"](num_envs=1, target_every=16)
+    once, singly = (nb["CartBrain"](config, np.random.default_rng(0)) for _ in range(2))
+    for net in ("q_net", "target_net"):  # two networks that differ
+        torch.manual_seed(len(net))
+        for p in getattr(once, net).parameters():
+            nn.init.normal_(p, std=0.1)
+        getattr(singly, net).load_state_dict(getattr(once, net).state_dict())
+    torch.manual_seed(0)
+    obs, next_obs = torch.randn(2, 24 * 16, 4)
+    draws = FrameBatch(
+        obs, torch.randint(2, (384,)), torch.randn(384), next_obs, torch.rand(384)
+    )  # fmt: skip
+    for eight in range(3):  # of 16 transitions each; a copy after the second eight
+        rows = slice(128 * eight, 128 * (eight + 1))
+        loss, q = once.learn(FrameBatch(*(c[rows] for c in draws)), 1e-2, updates=8)
+        for part in zip(*(c[rows].chunk(8) for c in draws), strict=True):
+            want_loss, want_q = singly.learn(FrameBatch(*part), 1e-2)
+        torch.testing.assert_close((loss, q), (want_loss, want_q))
+    assert once.updates == singly.updates == 24
+    for net in ("q_net", "target_net"):
+        pairs = zip(getattr(once, net).parameters(), getattr(singly, net).parameters(), strict=True)
+        for a, b in pairs:
+            torch.testing.assert_close(a, b)
+    assert not torch.equal(once.q_net.layers[0].weight, once.target_net.layers[0].weight)
+
+
+def test_carts_refuse_a_copy_within_a_training(nb):
+    with pytest.raises(AssertionError, match="no copy within a training"):
+        nb["CartBrain"](nb["CartConfig"](target_every=33), np.random.default_rng(0))
 
 
 def test_carts_train_at_the_agreed_moments(nb):
