@@ -123,7 +123,7 @@ NAMES = [
     "Config", "config", "QNetwork", "ChannelsLast", "td_target", "Brain", "Clock", "Way", "Bench",
     "make_memory", "keep", "draw", "to_patches", "Patches", "warm_up", "seconds_per_step",
 ]  # fmt: skip
-nb = load_definitions("draft_08_faster_training", NAMES, {"device": pick_device()})
+nb = load_definitions("08_faster_training", NAMES, {"device": pick_device()})
 nb["Bench"].keep, nb["Bench"].draw = nb["keep"], nb["draw"]
 base = dict(cpp=True, games=8, frames_once=True, fused=True, network=nb["ChannelsLast"])
 CHANGES = {
