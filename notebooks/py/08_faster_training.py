@@ -375,7 +375,8 @@ for flush in (False, True):  # True stays on for the rest of the notebook
 #
 # ## The loop
 #
-# It is a *generator*: it trains on and `yield`s now and then, so whoever runs it can stop the
+# Every 64 agent steps a training: 1,024 transitions are drawn in one go, for eight updates. The
+# loop is a *generator*: it trains on and `yield`s now and then, so whoever runs it can stop the
 # clock, judge, and decide whether to go on. Any judge works, and the loop does not know of it.
 
 
@@ -432,6 +433,46 @@ print("every seed balances 475 steps or more:", min(tests) >= 475)
 
 # %%
 check_learned("CartPole, worst seed's test mean [agent steps]", min(tests), at_least=475)
+
+# %% [markdown]
+# ## Bug museum: the array that was written over
+#
+# Making an array costs time, so some environments write each observation into the *same* array.
+# Whoever has kept a reference then finds the next observation in it. Gymnasium copies, unless told
+# not to. Here is what the memory would see otherwise: no error, right shapes, right types.
+
+
+# %%
+class SameArray(ColumnMemory):
+    """As if the environment had written the next observation over this one."""
+
+    def push(self, obs, action, reward, terminated, truncated, next_obs):
+        """Store one step of all carts, arrays (N, …)."""
+        super().push(next_obs, action, reward, terminated, truncated, next_obs)  # the bug
+
+
+figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
+for kind, colour, label in ((ColumnMemory, "#1f4e8c", "right"), (SameArray, "#e8743b", "broken")):
+    for seed in range(1 if QUICK else 3):
+        brain = CartBrain(CartConfig(), seed_everything(seed))
+        brain.memory = kind(brain.config, brain.rng)
+        curve = []
+        for agent_steps in train_carts(brain, seed):
+            mean = evaluate(brain.q_net.greedy, ARENA, SELECTION_SEEDS + 1_000 * seed).mean
+            curve.append((agent_steps, mean))
+            if agent_steps >= (10_000 if QUICK else 25_000):
+                break
+        axes.plot(*zip(*curve, strict=True), color=colour, linewidth=1, label=label)
+        label = None
+axes.set(title="Greedy play while it learns", xlabel="agent steps")
+axes.set_ylabel("mean of 100 episodes\n[agent steps]")
+axes.legend(fontsize=8)
+show(figure, "08_bug")
+
+# %% [markdown]
+# Now and then even the broken one holds the pole. Who looks at one lucky evaluation calls that an
+# unstable algorithm and turns knobs. Looking into the memory takes a minute: is `obs` ever equal to
+# `next_obs`?
 
 # %% [markdown]
 # ## Beside others
