@@ -27,7 +27,7 @@ test: $(READY)  ## everything CI checks
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 	DQN_PROFILE=quick DQN_THREADS=1 $(BIN)/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-current-env \
-		--nbval-cell-timeout=300 --durations=4 notebooks/*.ipynb
+		--nbval-cell-timeout=300 --durations=4 notebooks/*.ipynb notebooks/solutions/*.ipynb
 
 lab: $(READY)  ## open JupyterLab on the first notebook
 	$(BIN)/jupyter lab --ip=127.0.0.1 --port=$(PORT) \

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -33,7 +34,7 @@ def pip(monkeypatch):
 
     def run(command, **how):
         keep = command[command.index("-c") + 1]
-        asked.append((command[command.index("-c") + 2 :], open(keep).read()))
+        asked.append((command[command.index("-c") + 2 :], Path(keep).read_text(encoding="utf-8")))
         return subprocess.CompletedProcess(command, run.code, "", "no such package")
 
     run.code = 0

@@ -14,6 +14,7 @@ import notebooks as tool  # noqa: E402
 
 MARK = "nbval-check-output"
 NAMES = tool.names()
+ALL = [*NAMES, *tool.solutions()]
 
 
 def load(name):
@@ -30,7 +31,7 @@ def test_the_ladder_starts_with_the_four_core_notebooks():
     assert sorted(p.stem for p in (ROOT / "notebooks").glob("*.ipynb")) == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_notebook_and_twin_hold_the_same_cells(name):
     twin = [(c.cell_type, c.source, c.metadata.get("tags")) for c in tool.read_twin(name).cells]
     notebook = [(c.cell_type, c.source, c.metadata.get("tags")) for c in load(name).cells]
@@ -41,7 +42,7 @@ def test_every_set_up_is_the_same_and_the_address_stands_in_pyproject():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     address = re.search(r'Repository = "(https://github.com/(.+?))"', project)
     setups = set()
-    for name in [*NAMES, *tool.solutions()]:
+    for name in ALL:
         cells = tool.read_twin(name).cells
         [setup] = [c.source for c in cells if tool.SETUP in c.metadata.get("tags", [])]
         setups.add(setup)
@@ -51,7 +52,7 @@ def test_every_set_up_is_the_same_and_the_address_stands_in_pyproject():
     assert f'REPOSITORY = "{address[1]}"\n' in setup
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_outputs_come_from_this_code(name):
     notebook = load(name)
     assert notebook.metadata.get("code_hash") == tool.code_hash(notebook)
@@ -59,7 +60,7 @@ def test_outputs_come_from_this_code(name):
     assert counts == list(range(1, len(counts) + 1)), "not run from top to bottom in one go"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_no_errors_and_no_warnings_in_outputs(name):
     for cell in code_cells(load(name)):
         for output in cell.outputs:
@@ -91,7 +92,7 @@ def test_cells_are_short_and_mostly_explained(name):
         assert len(text.split()) <= 120, f"{len(text.split())} words:\n{cell.source[:200]}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", [ROOT / "notebooks" / f"{n}.ipynb" for n in ALL], ids=ALL)
 def test_notebooks_are_small_and_name_no_machine(path):
     assert path.stat().st_size < 1_500_000
     text = path.read_text(encoding="utf-8")
