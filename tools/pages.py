@@ -78,7 +78,9 @@ def slides():
     shutil.copytree(package("sphinx_revealjs") / "_static" / "revealjs", folder / "reveal.js")
     shutil.copytree(package("sphinx-mathjax-offline") / "static", folder / "mathjax")
     [mathjax] = (folder / "mathjax").glob("**/tex-mml-chtml.js")
-    exporter = SlidesExporter(reveal_url_prefix="reveal.js", reveal_scroll=True)
+    exporter = SlidesExporter(
+        reveal_url_prefix="reveal.js", template_name="slides", extra_template_basedirs=[str(BOOK)]
+    )
     exporter.mathjax_url = mathjax.relative_to(folder).as_posix()
     for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
         page, _ = exporter.from_notebook_node(as_slides(nbformat.read(path, as_version=4)))

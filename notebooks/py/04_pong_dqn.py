@@ -634,7 +634,7 @@ axes.legend()
 show(figure, "04_epsilon")
 
 # %% [markdown]
-# ## Does the network see the ball?
+# ## Bug museum: does the network see the ball?
 #
 # Before hours of training it is worth asking a smaller question. A network should be able to
 # learn, from a fixed memory, *which reward follows within three steps*. No bootstrap, no
