@@ -1536,7 +1536,7 @@ def two_axes(title):
 
 
 # %%
-figure, axes = two_axes("Five trainings until the goal of 18 points")
+figure, axes = two_axes("Until the goal of 18 points")
 draw_trainings(axes, recorded("pong", "ours"), "#1f4e8c", "one seed")
 axes[0].legend(fontsize=8)
 show(figure, "08_seeds")
