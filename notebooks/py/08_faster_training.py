@@ -338,7 +338,8 @@ for size in (32, 128, 512):
 # an update of 128 costs little more than one of 32: *fewer, larger updates* are the better buy on
 # this CPU. The recipe keeps notebook 03's 128 and makes an update every 8 agent steps: half as
 # many.
-#
+
+# %% [markdown]
 # ## Numbers too small to be fast
 #
 # A unit whose ReLU gives 0 for every observation (it has *fallen silent*) gets no gradient, and
@@ -1108,6 +1109,8 @@ def epsilon_at(agent_steps, config):
 # - **Returns of 5 rewards** instead of 3: news of a point travels faster.
 # - **The learning rate falls** faster, but not as far: to 4e-4 over 100,000 agent steps, and there
 #   it stays. (Notebook 04: to 1e-4 over 200,000.)
+
+# %% [markdown]
 # - A **LayerNorm** before the last ReLU. It shifts and scales the 256 numbers of an observation to
 #   mean 0 and standard deviation 1, then multiplies and shifts each by learned amounts. So a common
 #   drift of all of them cannot silence them all. Further down we count how many fall silent.
@@ -1592,13 +1595,12 @@ show(figure, "08_replay_ratio")
 # %% [markdown]
 # ## Exercises
 #
-# 1. *Predict* (5 min): which rows of the ladder would bring less if the network needed three times
-#    the multiplications? Set `config = replace(config, channels=(32, 64, 64), hidden=512)` before
-#    the ladder and look.
+# 1. *Predict* (5 min): which rows of the ladder would bring less with three times the
+#    multiplications? Set `config = replace(config, channels=(32, 64, 64), hidden=512)` and look.
 # 2. *Compute* (10 min): how many multiplications does the first convolution need for one
 #    observation, on pixels and on patches? Why is one faster all the same?
-# 3. *Repair* (10 min): somebody measures the update on a GPU without `synchronize` and finds
-#    0.1 ms. What was measured?
+# 3. *Repair* (10 min): measured on a GPU without `synchronize`, an update takes 0.1 ms. What was
+#    measured?
 # 4. *Change* (a run): give the agent the actions 0, 2 and 3 only, a shortcut that knows Pong. How
 #    many agent steps does it save?
 # 5. *Extend* (30 min): `num_envs=16`. How do agent steps per second and agent steps needed change?
