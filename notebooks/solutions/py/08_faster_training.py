@@ -114,7 +114,7 @@ assert check_speed_up(my_speed_up)
 # %% [markdown]
 # ### Exercise 5
 #
-# An update of a ten times larger network takes several times as long, and what is saved around it
+# An update of the larger network takes two or three times as long, and what is saved around it
 # stays the same: the emulator in C++, playing while learning, one call of Adam. Nothing of them is
 # lost, but they disappear beside the update. What makes the *convolutions* faster still helps.
 
