@@ -73,7 +73,7 @@ def load_carts():
     from tools.definitions import load_definitions
 
     torch.set_flush_denormal(True)
-    return load_definitions("draft_08_faster_training", NOTEBOOK_08)
+    return load_definitions("08_faster_training", NOTEBOOK_08)
 
 
 def ours(seed, **limits):

@@ -45,7 +45,7 @@ def load_notebook(folder):
         return path
 
     torch.set_flush_denormal(True)
-    nb = load_definitions("draft_08_faster_training", DEFINITIONS)
+    nb = load_definitions("08_faster_training", DEFINITIONS)
     nb["build_dir"] = build_dir  # runs side by side must not share a checkpoint
     return nb
 

@@ -27,7 +27,7 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def nb():
-    return load_definitions("draft_08_faster_training", NAMES)
+    return load_definitions("08_faster_training", NAMES)
 
 
 @pytest.fixture(scope="module")
