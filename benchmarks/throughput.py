@@ -63,6 +63,12 @@ def pong_ours(meter, seed):
     with tempfile.TemporaryDirectory() as folder:
         nb = pong.load_notebook(folder)
 
+        def copy_now_and_then(brain):  # every 1,000 agent steps, as stable-baselines3
+            if brain.updates % 250 == 0:
+                brain.copy_to_target()
+
+        nb["Brain"].follow = copy_now_and_then
+
         class Metered(nb["Environment"]):
             def record(self, *step):
                 meter.read(self.agent_steps, self.agent.brain.updates)  # before this step

@@ -251,7 +251,7 @@ class CartConfig:
     learn_start: int = 1_000  # agent steps of random play before learning
     train_every: int = 64  # agent steps between trainings
     updates_per_train: int = 8  # updates (16)
-    lr: float = 1e-3  # Adam; falls to 0 over agent_steps
+    lr: float = 2e-3  # Adam; falls to 0 over agent_steps (1e-3)
     max_grad_norm: float = 10.0  # the gradient is shortened to this length
     target_every: int = 32  # updates between copies (64); a whole number of trainings
     epsilon_end: float = 0.04  # chance of a random action at last
