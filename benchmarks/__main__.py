@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -101,7 +102,7 @@ def run(name, options, measure=measure):
     bench, path = module(name), options.folder / f"bench_{name}.json"
     data = start(path, name, options)
     data["date"] = datetime.date.today().isoformat()
-    data["command"] = " ".join(["python -m benchmarks", *sys.argv[1:]])
+    data["command"] = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
     data["threads"] = {c: bench.threads(c) for c in bench.CONTESTANTS}
     if len(set(data["threads"].values())) == 1:
         data["threads"] = bench.threads("ours")

@@ -144,8 +144,8 @@ def study(rows, contestant, unit, word):
 
 
 def names(rows):
-    """Contestants in the order of their first run."""
-    return list(dict.fromkeys(row["contestant"] for row in rows))
+    """Contestants in the order of their first run, but "ours" before all."""
+    return sorted(dict.fromkeys(row["contestant"] for row in rows), key=lambda name: name != "ours")
 
 
 def failures(rows, contestant):
@@ -223,6 +223,9 @@ def section(data):
     if make is memory:
         notes = "Columns with a size: transitions drawn a second; the last: their ratio. "
     notes += disturbed(data["rows"])
+    threads = data["threads"]  # one number, or one of each contestant
+    if isinstance(threads, dict):
+        threads = "; ".join(f"{name} {count}" for name, count in threads.items())
     if any(str(cell).endswith(" *") for line in body for cell in line):
         notes += "(*): ran before or after ours and not in turns. "
     return "\n".join([
@@ -230,7 +233,7 @@ def section(data):
         "| " + " | ".join(head) + " |", "|" + " --- |" * len(head), *lines, "",
         f"{notes}Each cell: minimum / median / maximum over the runs; ratios: over the rounds that "
         f"both took part in. {data['date']}, {where}; {software}; "
-        f"torch threads: {data['threads']}. `{data['command']}`",
+        f"torch threads: {threads}. `{data['command']}`",
     ])  # fmt: skip
 
 

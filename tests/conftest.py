@@ -19,6 +19,13 @@ def one_thread():
     cv2.setNumThreads(1)
 
 
+@pytest.fixture(autouse=True)
+def denormal_numbers():
+    """Leave the processor as it was: a benchmark or notebook 08 lets it round denormals to 0."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture
 def build(tmp_path, monkeypatch):
     """Send everything that goes below ``build/`` to a folder of the test."""

@@ -1355,7 +1355,9 @@ def stage_file(stage):
     name = f"08_pong_{stage}.safetensors"
     own, published = build_dir("checkpoints") / name, ROOT / "checkpoints" / name
     if not own.exists() and not published.exists():
-        raise FileNotFoundError(f'expected stage "start", "middle" or "end", got {stage!r}')
+        raise FileNotFoundError(
+            f"no {own} and no {published}: is {stage!r} one of the stages start, middle and end?"
+        )
     return own if own.exists() and not QUICK else published
 
 
