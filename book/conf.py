@@ -40,6 +40,7 @@ html_theme_options = {
 if repository():
     html_theme_options |= {
         "repository_url": repository(),
+        "repository_branch": "main",
         "path_to_docs": "notebooks",
         "use_repository_button": True,
         "launch_buttons": {"colab_url": "https://colab.research.google.com"},

@@ -53,12 +53,12 @@ class Watch:
         page.on("response", lambda r: r.status >= 400 and self.failed.append(f"{r.status} {r.url}"))
 
     def _request(self, request):
-        if not request.url.startswith(("http://127.0.0.1", "data:", "blob:", "about:")):
+        if not request.url.startswith(("http://127.0.0.1", "file:", "data:", "blob:", "about:")):
             self.foreign.append(request.url)
 
     def _console(self, message):
         if message.type == "error":
-            self.errors.append(message.text)
+            self.errors.append(f"{message.text} {message.location.get('url', '')}")
 
 
 @pytest.fixture
@@ -92,6 +92,10 @@ def lab(tmp_path_factory):
         "jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
     environment = {**os.environ, "DQN_PROFILE": "quick", "DQN_THREADS": "1"}
+    for kind in ("JUPYTER_CONFIG", "JUPYTER_DATA", "JUPYTER_RUNTIME", "IPYTHON"):
+        environment[f"{kind}_DIR" if kind != "IPYTHON" else "IPYTHONDIR"] = str(folder / kind)
+    for kind in ("SETTINGS", "WORKSPACES"):
+        environment[f"JUPYTERLAB_{kind}_DIR"] = str(folder / kind)
     with (folder / "lab.log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
     address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120

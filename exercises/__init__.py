@@ -14,7 +14,10 @@ import torch
 
 
 class Open(Exception):
-    """An exercise that nobody has begun: the function returns nothing."""
+    """An exercise that nobody has begun: the function returns nothing, or does nothing."""
+
+    def __init__(self, why="Your function returns nothing yet."):
+        super().__init__(why)
 
 
 class Wrong(Exception):
@@ -62,6 +65,22 @@ def call(function, *inputs):
     return answer
 
 
+def call_each(function, inputs):
+    """Call the learner's function once for each tuple of inputs; return the list of answers.
+
+    Raises:
+        Open: if nothing ever comes back.
+        Wrong: if nothing comes back for some of the inputs.
+    """
+    answers = [function(*map(copied, given)) for given in inputs]
+    empty = [given for given, got in zip(inputs, answers, strict=True) if got is None]
+    if answers[0] is Ellipsis or len(empty) == len(answers):
+        raise Open
+    if empty:
+        raise Wrong(f"nothing comes back for the input {empty[0][0]}: is a `return` missing?")
+    return answers
+
+
 def agree(a, b):
     """Whether two arrays are equal up to the rounding of 32-bit floats."""
     return a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-5)
@@ -91,6 +110,12 @@ def compare(answer, expected, what, mistakes=()):
     raise Wrong(told)
 
 
+def _is(frame, function):
+    """Whether a line of a traceback stands in the learner's function (or class)."""
+    code = getattr(function, "__code__", None) or getattr(function.__init__, "__code__", None)
+    return code is not None and frame.filename == code.co_filename
+
+
 def exercise(check):
     """Turn a function that raises ``Wrong`` into a check that answers and never raises.
 
@@ -102,15 +127,17 @@ def exercise(check):
         name = check.__name__.removeprefix("check_").replace("_", " ")
         try:
             check(function)
-        except Open:
-            print(f"○ {name}: still open. Your function returns nothing yet.")
+        except Open as reason:
+            print(f"○ {name}: still open. {reason}")
             return None
         except Wrong as wrong:
             print(f"✗ {name}: not yet. {wrong}")
             return False
         except Exception as error:  # whatever the learner's code raises
-            line = traceback.extract_tb(error.__traceback__)[-1].line
-            print(f"✗ {name}: your function raised {type(error).__name__}: {error}\n  at: {line}")
+            print(f"✗ {name}: your function raised {type(error).__name__}: {error}")
+            theirs = [f.line for f in traceback.extract_tb(error.__traceback__) if _is(f, function)]
+            if theirs:
+                print(f"  at: {theirs[-1]}")
             return False
         print(f"✓ {name}: right.")
         return True

@@ -17,9 +17,11 @@ def check_columns(function):
             rng.normal(size=4).astype(np.float32), int(rng.integers(2)), float(rng.normal()),
             rng.normal(size=4).astype(np.float32), bool(i == 2),
         )
-        for i in range(5)
+        for i in range(6)
     ]  # fmt: skip
     answer = call(function, rows)
+    if len(answer) == 6 and all(isinstance(part, (Transition, tuple, list)) for part in answer):
+        raise Wrong("these are still rows; `zip(*transitions)` makes columns of them")
     if len(answer) != 5:
         raise Wrong(
             "expected the five columns obs, action, reward, next_obs, terminated; got "
@@ -28,8 +30,6 @@ def check_columns(function):
     for name, got, column in zip(Transition._fields, answer, zip(*rows, strict=True), strict=True):
         expected = np.stack(column).astype(float)
         mistakes = [(f"`{name}` has one dimension too many: (B, 1).", expected[..., None])]
-        if isinstance(got, (Transition, tuple, list)) and len(got) == 5:
-            raise Wrong("these are still rows; `zip(*transitions)` makes columns of them")
         compare(got, expected, f"`{name}`", mistakes)
         if not isinstance(got, torch.Tensor):
             raise Wrong(f"expected `{name}` to be a tensor, got {type(got).__name__}")
@@ -55,6 +55,11 @@ def check_ring(ring):
     if memory is None or memory is Ellipsis or memory.push("a") is Ellipsis:
         raise Open
     held = call(memory.items)
+    if any(item is None for item in held):
+        raise Wrong(
+            f"one item in a ring of 3, and items() gives {list(held)}.\n  Only what is stored: "
+            "`places[:len(self)]`."
+        )
     for item in "bcde":
         memory.push(item)
         held = sorted(memory.items())

@@ -42,7 +42,7 @@ def check_stacks(function):
             ),
             ("The newest frame should come last.", stack(t, newest_first=True)),
             ("Before the start the first frame is repeated; here it is black.", repeated(t)),
-            ("That is one frame too early: the stack ends with frame t.", np.roll(stack(t), 1, 0)),
+            ("The newest frame stands first, before the three older ones.", np.roll(stack(t), 1, 0)),
         ]
         if t >= 4:
             mistakes.append(("That ends with frame t - 1.", stack(t - 1)))
@@ -163,9 +163,13 @@ def check_bytes(function):
         for once in (False, True):
             expected = capacity * frame * (1 if once else 8)
             mistakes = [
+                (
+                    "That is a stack of four; stored once, it is one frame."
+                    if once
+                    else "That is one stack; a transition has `obs` and `next_obs`.",
+                    capacity * frame * 4,
+                ),
                 ("That is for float32; a frame takes one byte a pixel.", 4 * expected),
-                ("That is one stack; a transition has `obs` and `next_obs`.",
-                 capacity * frame * (1 if once else 4)),
                 ("One frame of both? Each stack has four.", capacity * frame * (1 if once else 2)),
                 ("Both ways cost the same here; storing each frame once takes an eighth.",
                  capacity * frame * 8),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from exercises import Open, Wrong, call, compare, exercise
+from exercises import Open, Wrong, call, call_each, compare, exercise
 
 
 @exercise
@@ -127,7 +127,7 @@ def check_bins(function):
     raw = np.floor((np.array(values) - low) / (high - low) * count)
     expected = raw.clip(0, count - 1)
     compare(
-        [call(function, v, low, high, count) for v in values],
+        call_each(function, [(v, low, high, count) for v in values]),
         expected,
         "bins",
         [

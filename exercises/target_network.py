@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from exercises import Open, Wrong, call, compare, exercise
+from exercises import Open, Wrong, call, call_each, compare, exercise
 
 GAMMA = 0.9
 
@@ -17,7 +17,7 @@ def _net(outputs=3):
 def check_td_target(function):
     """``function(reward, terminated, truncated, next_q, gamma)`` to targets (B,)."""
     rng = np.random.default_rng(0)
-    for size in (6, 1, 3):  # 3: as many rows as actions, so that a wrong axis does not crash
+    for size in (3, 6, 1):  # 3: as many rows as actions, so that a wrong axis does not crash
         reward = torch.from_numpy(rng.normal(size=size)).float()
         kind = rng.permutation(np.arange(size) % 3)  # 0: goes on, 1: terminated, 2: truncated
         terminated, truncated = torch.from_numpy(kind == 1), torch.from_numpy(kind == 2)
@@ -118,7 +118,10 @@ def check_soft_update(function):
         if any(not torch.equal(p, g) for p, g in zip(q_net.parameters(), goal, strict=True)):
             raise Wrong("the Q-network has changed.\n  It is the target network that follows.")
         if all(torch.equal(a, b) for a, b in zip(after, before, strict=True)):
-            raise Open
+            raise Open(
+                "The target network has not moved. (`p = …` only gives the loop variable a new "
+                "value; `p.copy_(…)` or `p.lerp_(…)` change the weights.)"
+            )
         for a, b, g in zip(after, before, goal, strict=True):
             mistakes = [
                 (
@@ -145,7 +148,7 @@ def check_epsilon(function):
     steps = [0, 1, 250, 500, 999, 1_000, 1_001, 5_000]
     line = np.array([1.0 - 0.95 * t / 1_000 for t in steps])
     expected = np.maximum(line, 0.05)
-    answers = [call(function, t) for t in steps]
+    answers = call_each(function, [(t,) for t in steps])
     compare(
         answers,
         expected,

@@ -94,6 +94,7 @@ SIGNS = {
 def _self_contained(html):
     """A player of matplotlib whose buttons need no icons from the network."""
     html = re.sub(r'<link rel="stylesheet"\s+href="http[^>]*>', "", html)
+    html = html.replace("<img id=", '<img alt="animation, frame by frame" id=')
     return re.sub(r'<i class="fa fa-([a-z -]+)"></i>', lambda icon: SIGNS[icon[1]], html)
 
 
@@ -134,20 +135,20 @@ def _fit(frames, fps, encode, max_bytes):
     return data, frames.shape
 
 
-def animated_png(frames, fps=30, max_bytes=MAX_BYTES, alt="animation of the agent playing"):
+def animated_png(frames, fps=30, max_bytes=MAX_BYTES, alt="the agent plays"):
     """Return an animated PNG to show as a cell's output; it plays everywhere.
 
     Args:
         frames: T pictures (H, W) or (H, W, 3), uint8.
         fps: frames per second.
         max_bytes: size above which frames are skipped and pictures scaled, with a note.
-        alt: what a reader who cannot see it should know.
+        alt: what a reader who cannot see it should know; "animation: " is put before it.
 
     Returns:
         ``IPython.display.Image``.
     """
     data, _ = _fit(frames, fps, _encode_apng, max_bytes)
-    return Image(data=data, format="png", metadata={"alt": alt})  # IPython 7 has no alt=
+    return Image(data=data, format="png", metadata={"alt": f"animation: {alt}"})  # also IPython 7
 
 
 def player(frames, fps=30, max_bytes=MAX_BYTES):

@@ -21,12 +21,19 @@ def moving_mean(values, window=100):
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
+def _alt(figure):
+    """Metadata of a picture: what a reader who cannot see the figure should know, its titles."""
+    titles = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
+    said = "; ".join(title.replace("\n", " ") for title in titles if title)
+    return {"image/png": {"alt": f"figure: {said}"}}
+
+
 def show(figure, name):
     """Show a figure in a notebook, or save it to ``build/figures/NAME.png`` in a script."""
     if in_notebook():
         from IPython.display import display
 
-        display(figure)
+        display(figure, metadata=_alt(figure))
     else:
         path = build_dir("figures") / f"{name}.png"
         figure.savefig(path, dpi=110, bbox_inches="tight")
@@ -213,7 +220,7 @@ class LiveCurve:
         figure = plot_learning_curve(returns, **self.how)
         figure.supxlabel(progress, fontsize=8, color="0.4")
         if self._handle is None:
-            self._handle = display(figure, display_id=True)
+            self._handle = display(figure, display_id=True, metadata=_alt(figure))
         else:
-            self._handle.update(figure)
+            self._handle.update(figure, metadata=_alt(figure))
         plt.close(figure)

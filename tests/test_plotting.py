@@ -87,11 +87,11 @@ def test_live_curve_updates_one_figure_in_a_notebook(monkeypatch):
     shown = []
 
     class Handle:
-        def update(self, figure):
-            shown.append(("update", figure))
+        def update(self, figure, metadata):
+            shown.append(("update", metadata["image/png"]["alt"]))
 
-    def display(figure, display_id):
-        shown.append(("display", figure))
+    def display(figure, display_id, metadata):
+        shown.append(("display", metadata["image/png"]["alt"]))
         return Handle()
 
     monkeypatch.setattr(plotting, "in_notebook", lambda: True)
@@ -101,7 +101,7 @@ def test_live_curve_updates_one_figure_in_a_notebook(monkeypatch):
     live.update([1.0])
     live.update([1.0, 2.0])
     live.close([1.0, 2.0])
-    assert [kind for kind, _ in shown] == ["display", "update", "update"]
+    assert shown == [(kind, "figure: t") for kind in ("display", "update", "update")]
     assert plt.get_fignums() == []
 
 

@@ -132,20 +132,21 @@ def execute(name, profile):
 def run(chosen, profile):
     """Execute notebooks into ``build/`` and tabulate what each one learned."""
     rows, failed = [], False
-    for folder in ("notebooks", "html"):
-        (BUILD / folder).mkdir(parents=True, exist_ok=True)
     for i, name in enumerate(chosen, start=1):
         print(f"[{i}/{len(chosen)}] {name} ({profile}) …", end=" ", flush=True)
         notebook, minutes, error = execute(name, profile)
-        nbformat.write(notebook, BUILD / "notebooks" / f"{name}.ipynb")
         page, _ = HTMLExporter(exclude_input_prompt=True).from_notebook_node(notebook)
+        for path in (BUILD / "notebooks" / name, BUILD / "html" / name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, BUILD / "notebooks" / f"{name}.ipynb")
         (BUILD / "html" / f"{name}.html").write_text(page, encoding="utf-8")
         print(f"{'failed' if error else 'done'} after {minutes:.1f} min", flush=True)
         if error:
             failed = True
             print(str(error)[-2_000:])
-        rows += summary_rows(name, minutes)
-        failed |= rows[-1][-1] == "nothing learned"
+        if not name.startswith("solutions/"):  # answers train nothing
+            rows += summary_rows(name, minutes)
+            failed |= rows[-1][-1] == "nothing learned"
     print_table(("notebook", "minutes", "what was learned", "figure", "expected", "verdict"), rows)
     print(f"\nPages: {BUILD / 'html'}    notebooks: {BUILD / 'notebooks'}")
     print(f"Animations: {BUILD / 'animations'}")

@@ -35,6 +35,16 @@ def empty(folder):
     return folder
 
 
+def with_alternative_texts(notebook):
+    """The notebook with the pictures' alternative texts where myst-nb looks for them."""
+    for cell in notebook.cells:
+        pictures = [o.get("metadata", {}).get("image/png", {}) for o in cell.get("outputs", [])]
+        texts = [picture["alt"] for picture in pictures if "alt" in picture]
+        if texts:
+            cell.metadata["mystnb"] = {"image": {"alt": "; ".join(texts)}}
+    return notebook
+
+
 def book():
     """Build the book; a warning (a broken link, a missing figure) is an error."""
     source, pages = empty(BUILD / "book" / "source"), BUILD / "book" / "html"
@@ -43,7 +53,7 @@ def book():
     for path in sorted(NOTEBOOKS.glob("**/[0-9]*.ipynb")):
         target = source / path.relative_to(NOTEBOOKS)
         target.parent.mkdir(exist_ok=True)
-        shutil.copy(path, target)
+        nbformat.write(with_alternative_texts(nbformat.read(path, as_version=4)), target)
     command = [
         sys.executable,
         "-m",

@@ -39,6 +39,9 @@
 
 # %% [markdown]
 # ## Set-up
+#
+# In a hurry? Put `%env DQN_PROFILE=quick` into a cell of its own before this one: short trainings,
+# and recorded curves instead of long ones.
 
 # %% tags=["setup"]
 import os
@@ -51,7 +54,10 @@ if "google.colab" in sys.modules and not Path("../helpers").is_dir():  # Colab h
     if not Path("dqn-ladder").is_dir():
         subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dqn-ladder"], check=True)
     os.chdir("dqn-ladder/notebooks")
-ROOT = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers").is_dir())
+HOMES = [p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers" / "colab.py").is_file()]
+if not HOMES:
+    raise FileNotFoundError(f"the rest of the course is not here: git clone {REPOSITORY}")
+ROOT = HOMES[0]
 sys.path.insert(0, str(ROOT))
 
 from helpers.colab import install_missing
@@ -814,22 +820,21 @@ else:
 # The training above among the recorded ones. Change something in `CONFIG` and run it again.
 
 # %%
-if CURVES.exists():
-    figure, verdict = is_mine_normal(
-        (np.arange(1, len(lengths) + 1), lengths),
-        load_curves(CURVES, "episode", "agent_steps"), window=20,
-        title="My training among the recorded ones", xlabel="episodes",
-        ylabel="mean of the last 20\n[agent steps]",
-    )  # fmt: skip
-    show(figure, "02_mine")
-    print(verdict)
+recorded = load_curves(ROOT / "results" / "02_cartpole_dqn.csv", "episode", "agent_steps")
+figure, verdict = is_mine_normal(
+    (np.arange(1, len(lengths) + 1), lengths), recorded, window=20,
+    title="My training among the recorded ones", xlabel="episodes",
+    ylabel="mean of the last 20\n[agent steps]",
+)  # fmt: skip
+show(figure, "02_mine")
+print(verdict)
 
 # %% [markdown]
 # Two usual failures:
 #
 # - *falls to 9 or 10 steps and stays*: the network prefers one push everywhere. ε is almost 0 by
 #   then (0.5/200 = 0.0025), so the other push is not tried any more, and the games are so short
-#   that the memory fills with this one mistake. Start afresh, or keep some ε (exercise 5).
+#   that the memory fills with this one mistake. Start afresh, or keep some ε.
 # - *never climbs at all*: an error at the border. Print the shapes before the loss, and check the
 #   mask: `terminated` must be boolean, and true only for falls.
 
@@ -837,7 +842,7 @@ if CURVES.exists():
 # ## Take it away: what happens
 #
 # Two changes, five seeds each. **Without replay**: a memory of just 32 transitions, so every
-# mini-batch comes from the last moments of one game. **Learning ten times faster**: `lr=1e-3`.
+# mini-batch comes from the last few moments. **Learning ten times faster**: `lr=1e-3`.
 
 # %%
 WITHOUT = {
@@ -869,9 +874,9 @@ else:
 # ## Bug museum: (B, 1) against (B,)
 #
 # The slip that the assertion in `update` guards against: `[:, 0]` is forgotten, the assertion
-# too. Of 32 predictions and 32 targets PyTorch makes a table of 1,024 differences, with no more
-# than a warning (which some programs switch off). The network then learns the *mean* target for
-# all.
+# too. Of 32 predictions and 32 targets PyTorch makes a table of 1,024 differences. Its own losses
+# warn (which some programs switch off), plain arithmetic does not. The network then learns the
+# *mean* target for all.
 
 
 # %%
@@ -882,7 +887,8 @@ class TableOfPairs(Brain):
         batch = make_batch(self.memory.sample(self.config.batch))
         predicted = self.q_net(batch.obs).gather(1, batch.action[:, None])  # (B, 1): the bug
         target = td_target(batch, self.q_net, self.config.gamma)  # (B,)
-        loss = (predicted - target).square().mean()  # (B, B)
+        errors = predicted - target  # (B, B)
+        loss = F.smooth_l1_loss(errors, torch.zeros_like(errors))
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

@@ -49,6 +49,7 @@ def with_column(**changed):
 
 WRONG_COLUMNS = {
     "rows": lambda ts: ts,
+    "to be a tensor, got tuple": lambda ts: Transition(*zip(*ts, strict=True)),
     "one dimension": with_column(reward=lambda c: c.reward[:, None]),
     "float32": with_column(reward=lambda c: c.reward.double()),
     "int64": with_column(action=lambda c: c.action.float()),
@@ -129,7 +130,15 @@ class Shared(RingList):
         return list(self.kept)
 
 
+class EmptyPlaces(RingList):
+    """Hands back the list of places as it is."""
+
+    def items(self):
+        return self.kept + [None] * (self.capacity - len(self.kept))
+
+
 WRONG_RINGS = {
+    "Only what is stored": EmptyPlaces,
     "never forgets": Endless,
     "takes nothing new": Full,
     "Always the oldest": NewestOut,

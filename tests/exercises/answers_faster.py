@@ -112,6 +112,7 @@ WRONG = [
         {
             "A single call": timer(warm_up=0, calls=1),
             "first call is in it": timer(warm_up=0, calls=8),
+            "The first call": timer(warm_up=0, calls=4),
             "all calls": timer(divide=False),
             "called 2": timer(warm_up=1, calls=1),
         },

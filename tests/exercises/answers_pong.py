@@ -39,6 +39,7 @@ def stack_torch(frames, is_first, t):
 WRONG_STACKS = {
     "game before": lambda f, first, t: f[np.maximum(np.arange(t - 3, t + 1), 0)],
     "come last": lambda f, first, t: stack_loop(f, first, t)[::-1],
+    "newest frame stands first": lambda f, first, t: np.roll(stack_loop(f, first, t), 1, 0),
     "repeated": lambda f, first, t: f[np.arange(t - 3, t + 1).clip(start_of(first, t))],
     "t - 1": lambda f, first, t: stack_loop(f, first, t - 1),
     "float32": lambda f, first, t: stack_loop(f, first, t).astype(np.float32),
@@ -144,6 +145,7 @@ WRONG_BYTES = {
     "float32": lambda n, once: 4 * n * 7_056 * (1 if once else 8),
     "one stack": lambda n, once: n * 7_056 * (1 if once else 4),
     "has four": lambda n, once: n * 7_056 * (1 if once else 2),
+    "stored once, it is one": lambda n, once: n * 7_056 * (4 if once else 8),
     "an eighth": lambda n, once: n * 7_056 * 8,
     "without sharing": lambda n, once: n * 7_056,
 }

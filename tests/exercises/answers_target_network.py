@@ -38,6 +38,7 @@ def target_in_place(reward, terminated, truncated, next_q, gamma):
 
 
 WRONG_TARGETS = {
+    "over the batch": lambda r, te, tr, q, g: r + g * (~te).float() * q.max(0).values,
     "time limit": lambda r, te, tr, q, g: r + g * (~(te | tr)).float() * q.max(1).values,
     "nothing follows": lambda r, te, tr, q, g: r + g * q.max(1).values,
     "γ is missing": lambda r, te, tr, q, g: r + (~te).float() * q.max(1).values,
@@ -144,6 +145,7 @@ WRONG_EPSILONS = {
     "never stops": lambda t: 1.0 - 0.95 * t / 1_000,
     "never falls": lambda t: 1.0,
     "not to 0": lambda t: max(0.05, 1.0 - t / 1_000),
+    "`return` missing": lambda t: 1.0 - 0.95 * t / 1_000 if t < 1_000 else None,
     "rises": lambda t: min(0.05 + 0.95 * t / 1_000, 1.0),
     "from the start": lambda t: 0.05,
     "expected": lambda t: 0.05 + 0.95 * np.exp(-t / 1_000),

@@ -1,7 +1,10 @@
 """Every exercise of every notebook: right answers pass, usual mistakes are told apart."""
 
+import numpy as np
 import pytest
 
+from exercises.cartpole import check_columns
+from exercises.target_network import check_soft_update
 from tests.exercises import (
     answers_cartpole,
     answers_faster,
@@ -43,3 +46,21 @@ def test_an_unsolved_exercise_is_open_and_stops_nothing(check, capsys):
     assert check(lambda *given: ...) is None
     assert check(lambda *given: None) is None
     assert "still open" in capsys.readouterr().out
+
+
+def test_an_assignment_to_the_loop_variable_is_named(capsys):
+    def rebound(target_net, q_net, tau):
+        for p, q in zip(target_net.parameters(), q_net.parameters(), strict=True):
+            p = (1 - tau) * p + tau * q  # noqa: PLW2901
+
+    assert check_soft_update(rebound) is None
+    assert "loop variable" in capsys.readouterr().out
+
+
+def test_the_line_shown_is_the_learners(capsys):
+    def my_rows(transitions):
+        return np.stack([np.zeros(2), np.zeros(3)])  # numpy raises, deep inside
+
+    assert check_columns(my_rows) is False
+    said = capsys.readouterr().out
+    assert "at: return np.stack" in said

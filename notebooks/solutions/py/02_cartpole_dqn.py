@@ -32,7 +32,10 @@ if "google.colab" in sys.modules and not Path("../helpers").is_dir():  # Colab h
     if not Path("dqn-ladder").is_dir():
         subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dqn-ladder"], check=True)
     os.chdir("dqn-ladder/notebooks")
-ROOT = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers").is_dir())
+HOMES = [p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers" / "colab.py").is_file()]
+if not HOMES:
+    raise FileNotFoundError(f"the rest of the course is not here: git clone {REPOSITORY}")
+ROOT = HOMES[0]
 sys.path.insert(0, str(ROOT))
 
 from helpers.colab import install_missing
@@ -90,7 +93,8 @@ assert check_columns(my_columns)
 # ### Exercise 3
 #
 # `q[:, action]` takes the columns of all 32 actions from every row: (32, 32). The loss of that
-# table falls too, towards a network whose actions are all worth the same.
+# table falls too, towards a network that ignores the observation: each action gets the mean target
+# of the rows in which it was taken.
 
 
 # %%
