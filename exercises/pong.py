@@ -42,7 +42,10 @@ def check_stacks(function):
             ),
             ("The newest frame should come last.", stack(t, newest_first=True)),
             ("Before the start the first frame is repeated; here it is black.", repeated(t)),
-            ("The newest frame stands first, before the three older ones.", np.roll(stack(t), 1, 0)),
+            (
+                "The newest frame stands first, before the three older ones.",
+                np.roll(stack(t), 1, 0),
+            ),
         ]
         if t >= 4:
             mistakes.append(("That ends with frame t - 1.", stack(t - 1)))

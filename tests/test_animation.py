@@ -85,7 +85,8 @@ def test_one_frame_is_a_picture():
 
 def test_alternative_text_goes_with_the_picture():
     data, metadata = animated_png(frames(2), alt="the cart falls")._repr_mimebundle_()
-    assert set(data) == {"image/png"} and metadata["image/png"]["alt"] == "animation: the cart falls"
+    assert set(data) == {"image/png"}
+    assert metadata["image/png"]["alt"] == "animation: the cart falls"
 
 
 def test_without_ffmpeg_it_says_what_to_do(monkeypatch):

@@ -51,7 +51,7 @@ def test_an_unsolved_exercise_is_open_and_stops_nothing(check, capsys):
 def test_an_assignment_to_the_loop_variable_is_named(capsys):
     def rebound(target_net, q_net, tau):
         for p, q in zip(target_net.parameters(), q_net.parameters(), strict=True):
-            p = (1 - tau) * p + tau * q  # noqa: PLW2901
+            p = (1 - tau) * p + tau * q
 
     assert check_soft_update(rebound) is None
     assert "loop variable" in capsys.readouterr().out
