@@ -1,9 +1,12 @@
 """Ablations: intervals that cover what they say, figures worked out by hand."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from benchmarks import ablate
 from helpers.ablation import bootstrap_interval, draw_curves, print_table, summarise
 
 
@@ -56,3 +59,12 @@ def test_table_and_figure_show_every_variant(capsys):
     figure = draw_curves({"one": CURVES, "two": CURVES}, 5.0, "points")
     assert [axes.get_title() for axes in figure.axes] == ["one", "two"]
     plt.close(figure)
+
+
+@pytest.mark.parametrize("which", ["05", "06", "07"])
+def test_every_variant_trains(which):
+    nb = ablate.load(which)
+    for name, config in ablate.variants_of(which, nb).items():
+        short = replace(config, agent_steps=config.learn_start + 100, select_every=10**6)
+        run = nb["train"](short, 0)
+        assert run.brain.updates > 0, name

@@ -186,8 +186,8 @@ for n in (1, 3, 5):
 # contains the blunder: on average $-0.2\,\gamma$, however long one learns.
 #
 # That is the **off-policy bias** of n-step returns. (Algorithms such as Retrace correct it; Rainbow
-# and we do not.) It shrinks as ε falls, and old transitions, collected with a larger ε, leave the
-# memory. Small $n$ keeps it small.
+# and we do not.) It shrinks as ε falls, but here the memory holds the whole training, so the steps
+# of a larger ε stay in it. Small $n$ keeps the bias small.
 
 # %% tags=["nbval-check-output"]
 gamma, blunders = 0.9, 0.2
@@ -216,8 +216,9 @@ assert one_step == 0.0 and np.isclose(two_steps, -0.18)
 # The *blind cliff walk* of the paper: $n$ states in a row, in each the right action leads on and
 # the wrong one back to the start with nothing; only the right action in the last state pays 1.
 # Random play finds the end once in $2^n$ games. Fill a memory with all of it and learn from one
-# transition after another, drawn uniformly or the one with the largest error (with the errors all
-# known, the best case). How many updates until the values are right?
+# transition after another, drawn uniformly or the one with the largest error, all errors kept up to
+# date. (The paper's *oracle* picks what lowers the total error most.) How many updates until the
+# values are right?
 
 
 # %%
@@ -243,7 +244,7 @@ def updates_needed(n, prioritized, rng, gamma=0.9, rate=0.25, limit=200_000):
         i = int(error.argmax()) if prioritized else int(rng.integers(len(rows)))
         target = rows[i, 2] + gamma * q[next_state[i]].max() * (next_state[i] >= 0)
         q[state[i], action[i]] += rate * (target - q[state[i], action[i]])
-        if prioritized:  # the oracle: all errors are computed anew
+        if prioritized:  # all errors are computed anew: dear, but this table is small
             targets = rows[:, 2] + gamma * q[next_state].max(axis=1) * (next_state >= 0)
             error = np.abs(targets - q[state, action])
         if update % 10 == 0 and np.mean((q[:n, 1] - truth) ** 2) < 1e-3:
