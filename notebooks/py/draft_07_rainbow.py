@@ -672,8 +672,8 @@ class Environment:
 # %%
 SELECTION_SEEDS, TEST_SEEDS = 1_000_000, 2_000_000  # training uses 0, 1, 2, …
 ARENA = gym.make_vec("CartPole-v1", num_envs=100)  # 100 carts at once, reward 1 a step
-Run = namedtuple("Run", "brain lengths curve sigmas test")
-CURVE = ("seed", "agent_steps", "greedy_mean")
+Run = namedtuple("Run", "brain lengths curve test")
+CURVE = ("seed", "agent_steps", "greedy_mean", "sigma")
 
 
 def mean_sigma(network):
@@ -683,14 +683,14 @@ def mean_sigma(network):
 
 
 def train(config, seed, live=None):
-    """One training from one seed: the curve, the size of the noise, the last agent's test."""
-    brain, curve, sigmas = cart_brain(config, seed_everything(seed)), [], []
+    """One training from one seed: the last agent, the curve, the last agent's test."""
+    brain, curve = cart_brain(config, seed_everything(seed)), []
 
     def select(lengths):
         seeds = SELECTION_SEEDS + 1_000 * seed + len(curve)
         mean = evaluate(brain.greedy, ARENA, seeds).mean
-        curve.append((seed, brain.agent_steps, round(mean, 2)))
-        sigmas.append(mean_sigma(brain.q_net))
+        sigma = round(mean_sigma(brain.q_net), 5)
+        curve.append((seed, brain.agent_steps, round(mean, 2), sigma))
 
     def progress(lengths):
         if live is not None:
@@ -700,7 +700,7 @@ def train(config, seed, live=None):
     if live is not None:
         live.close(lengths, f"{brain.agent_steps:,} agent steps, {brain.updates:,} updates")
     test = evaluate(brain.greedy, ARENA, TEST_SEEDS + 1_000 * seed)
-    return Run(brain, lengths, curve, sigmas, test)
+    return Run(brain, lengths, curve, test)
 
 
 # %% [markdown]
@@ -724,11 +724,16 @@ assert rainbow.brain.updates > 0 and rainbow.brain.copies > 0 and len(rainbow.le
 # %% [markdown]
 # ### The noise
 #
-# How large is σ of the last layer, on average? Nobody told the network to explore less.
+# How large is σ of the last layer, on average? Thick: the training above, thin: the recorded seeds.
 
 # %%
+first = mean_sigma(cart_brain(RAINBOW, seed_everything(0)).q_net)  # before any update
 figure, axes = plt.subplots(figsize=(5.5, 2.6), layout="constrained")
-axes.plot([point[1] for point in rainbow.curve], rainbow.sigmas, "o-", color="#1f4e8c")
+recorded = load_curves(ROOT / "results" / "07_rainbow.csv", "agent_steps", "sigma")
+for agent_steps, sigma in recorded.values():
+    axes.plot([0, *agent_steps], [first, *sigma], color="#9db8d6", linewidth=0.7)
+_, agent_steps, _, sigma = zip(*rainbow.curve, strict=True)
+axes.plot([0, *agent_steps], [first, *sigma], "o-", color="#1f4e8c")
 axes.set(title="Noise of the output layer", xlabel="agent steps", ylim=(0, None))
 axes.set_ylabel("mean |σ|")
 show(figure, "07_sigma")
@@ -911,7 +916,8 @@ def train_pong(config, seed, live=None):
         brain.learn(steps=8)
         if brain.agent_steps % config.select_every == 0:
             score = evaluate(brain.greedy, judge, 10_000, max_agent_steps=4_000)
-            curve.append((seed, brain.agent_steps, round(score.mean, 2)))
+            sigma = round(mean_sigma(brain.q_net), 5)
+            curve.append((seed, brain.agent_steps, round(score.mean, 2), sigma))
             if live is not None:
                 live.update([point[2] for point in curve], f"{brain.agent_steps:,} agent steps")
     if live is not None:
