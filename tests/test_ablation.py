@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import ablate
 from helpers.ablation import bootstrap_interval, draw_curves, print_table, summarise
+from helpers.runtime import ROOT
 
 
 def test_bootstrap_interval_has_the_width_of_the_standard_error():
@@ -68,3 +69,18 @@ def test_every_variant_trains(which):
         short = replace(config, agent_steps=config.learn_start + 100, select_every=10**6)
         run = nb["train"](short, 0)
         assert run.brain.updates > 0, name
+
+
+@pytest.mark.parametrize("which", sorted(ablate.NOTEBOOKS))
+def test_recorded_curves_have_the_settings_of_the_notebook(which):
+    now, recorded, _ = ablate.settings(which, ROOT / "results")
+    assert recorded == {name: now[name] for name in recorded}
+
+
+def test_curves_of_other_settings_are_not_continued(tmp_path, monkeypatch, capsys):
+    _, _, path = ablate.settings("05", tmp_path)
+    path.write_text('{"dqn": {"gamma": 0.5}}')
+    monkeypatch.setattr("sys.argv", ["ablate", "05", "--resume", "--folder", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        ablate.main()
+    assert "other settings" in capsys.readouterr().err
