@@ -165,9 +165,9 @@ show(figure, "07_projection")
 # $$\rho_\tau(u) = \bigl|\tau - \mathbb 1[u<0]\bigr|\; L(u), \qquad u = \text{target} - \theta,$$
 #
 # with $L$ the Huber loss divided by its $\kappa$: smooth below $\kappa$, the absolute error above.
-# Below $\kappa$ the errors count as squares, and what rests there is no quantile. So $\kappa$ has to
-# be small beside the returns: the paper's 1 is, for Atari scores; it is not for our returns between
-# −1 and 0.
+# Errors below $\kappa$ count as squares, and what rests there is no quantile. So $\kappa$ has to be
+# small beside the returns. The paper's 1 is, for Atari scores; for our returns between −1 and 0 it
+# is not.
 
 
 # %%
