@@ -7,9 +7,12 @@ the same curve whatever runs beside it.
 
 import argparse
 import csv
+import json
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from pathlib import Path
 
+from helpers.checkpoint import write_atomically
 from helpers.plotting import save_curves
 from helpers.runtime import ROOT
 
@@ -21,7 +24,7 @@ COMMON = [
 SEVEN = [
     *(name for name in COMMON if name not in ("BOTH", "td_target")),
     *("RAINBOW", "NStep", "beta", "project", "quantile_loss", "NoisyLinear"),
-    *("next_distribution", "losses", "draw", "update", "mean_sigma"),
+    *("next_distribution", "losses", "draw", "update", "CartBody", "cart_brain", "mean_sigma"),
 ]
 PIXELS = [
     "PixelBody", "pong_network", "pong_brain", "PONG", "PONG_VARIANTS", "train_pong", "calibrate",
@@ -71,6 +74,18 @@ def finished(path):
     return runs
 
 
+def settings(which, folder):
+    """Settings of the variants: as the notebook has them now, and those of the recorded curves.
+
+    Both as {variant: {field: value}}; the second is kept in a file beside the curves.
+    """
+    nb = load(which)
+    configs = {name: asdict(config) for name, config in variants_of(which, nb).items()}
+    path = folder / f"{which.replace('-', '_')}_settings.json"
+    recorded = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return json.loads(json.dumps(configs)), recorded, path
+
+
 def main():
     """Read the command line and train what is missing, seed by seed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablate", description=__doc__)
@@ -86,6 +101,12 @@ def main():
     variants = options.variants or known
     if set(variants) - set(known):
         parser.error(f"expected variants of {known}, got {sorted(set(variants) - set(known))}")
+    now, recorded, path = settings(options.notebook, options.folder)
+    changed = [name for name in variants if recorded.get(name, now[name]) != now[name]]
+    if options.resume and changed:
+        parser.error(f"{changed} were recorded with other settings: run them without --resume")
+    recorded |= {name: now[name] for name in variants}
+    write_atomically(path, json.dumps(recorded, indent=1).encode())
     start = options.notebook.replace("-", "_")
     paths = {name: options.folder / f"{start}_{name}.csv" for name in variants}
     runs = {name: finished(path) if options.resume else {} for name, path in paths.items()}

@@ -86,7 +86,7 @@ class SumTree:
         return node - self._first_leaf
 
 
-class _Priorities:
+class Priorities:
     """What both memories share: a SumTree over their slots, and keys that outlive the ring.
 
     A key is (slot, how often the slot had been written when it was drawn): a priority that
@@ -138,7 +138,7 @@ class _Priorities:
             self._tree[slots] = priority**self.alpha
 
 
-class PrioritizedReplayMemory(_Priorities, ReplayMemory):
+class PrioritizedReplayMemory(Priorities, ReplayMemory):
     """``ReplayMemory`` that draws transition i with probability p_i^α / Σ p^α.
 
     Args:
@@ -166,7 +166,7 @@ class PrioritizedReplayMemory(_Priorities, ReplayMemory):
         return Sample([self._ring[i] for i in slots], keys, self._weights(slots, beta))
 
 
-class PrioritizedFrameReplayMemory(_Priorities, FrameReplayMemory):
+class PrioritizedFrameReplayMemory(Priorities, FrameReplayMemory):
     """``FrameReplayMemory`` with priorities; further arguments as there.
 
     Transitions that cannot be rebuilt yet (or any more) are drawn again.

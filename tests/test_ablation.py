@@ -1,10 +1,14 @@
 """Ablations: intervals that cover what they say, figures worked out by hand."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from benchmarks import ablate
 from helpers.ablation import bootstrap_interval, draw_curves, print_table, summarise
+from helpers.runtime import ROOT
 
 
 def test_bootstrap_interval_has_the_width_of_the_standard_error():
@@ -56,3 +60,27 @@ def test_table_and_figure_show_every_variant(capsys):
     figure = draw_curves({"one": CURVES, "two": CURVES}, 5.0, "points")
     assert [axes.get_title() for axes in figure.axes] == ["one", "two"]
     plt.close(figure)
+
+
+@pytest.mark.parametrize("which", ["05", "06", "07"])
+def test_every_variant_trains(which):
+    nb = ablate.load(which)
+    for name, config in ablate.variants_of(which, nb).items():
+        short = replace(config, agent_steps=config.learn_start + 100, select_every=10**6)
+        run = nb["train"](short, 0)
+        assert run.brain.updates > 0, name
+
+
+@pytest.mark.parametrize("which", sorted(ablate.NOTEBOOKS))
+def test_recorded_curves_have_the_settings_of_the_notebook(which):
+    now, recorded, _ = ablate.settings(which, ROOT / "results")
+    assert recorded == {name: now[name] for name in recorded}
+
+
+def test_curves_of_other_settings_are_not_continued(tmp_path, monkeypatch, capsys):
+    _, _, path = ablate.settings("05", tmp_path)
+    path.write_text('{"dqn": {"gamma": 0.5}}')
+    monkeypatch.setattr("sys.argv", ["ablate", "05", "--resume", "--folder", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        ablate.main()
+    assert "other settings" in capsys.readouterr().err

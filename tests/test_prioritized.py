@@ -292,7 +292,7 @@ def test_planted_fault_is_noticed(monkeypatch, fault):
     text, broken, notice = FAULTS[fault]
     source = inspect.getsource(prioritized)
     assert text in source
-    wrong = define(source.replace(text, broken), ["_Priorities", "SumTree", "Sample",
+    wrong = define(source.replace(text, broken), ["Priorities", "SumTree", "Sample",
                    "PrioritizedReplayMemory", "PrioritizedFrameReplayMemory"])  # fmt: skip
     monkeypatch.setitem(globals(), "PrioritizedReplayMemory", wrong["PrioritizedReplayMemory"])
     with pytest.raises((AssertionError, ValueError)):

@@ -173,7 +173,7 @@ def lottery(nb, **changes):
 
 
 def test_importance_weights_keep_the_mean_right(nb, source):
-    """Without them the rare prize is drawn as often as all the blanks together."""
+    """Without them a prize comes in a quarter of the draws, not in a tenth: v = 0.25."""
     assert lottery(nb, beta_start=1.0) == pytest.approx(0.1, abs=0.06)
     faults = {
         "weights not used": ("loss = (weight * F.", "loss = (1.0 * F."),
@@ -182,7 +182,7 @@ def test_importance_weights_keep_the_mean_right(nb, source):
     for name, (text, broken) in faults.items():
         assert text in source, name
         wrong = define(source.replace(text, broken), NAMES)
-        assert lottery(wrong, beta_start=1.0) > 0.25, name
+        assert lottery(wrong, beta_start=1.0) > 0.17, name
 
 
 def test_beta_climbs_to_one(nb):
