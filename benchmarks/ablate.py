@@ -34,7 +34,10 @@ NOTEBOOKS = {
         "draft_05_double_dueling",
         [*COMMON, "DOUBLE", "combine", "stream", "double_target", "make_cart", "promise_and_return"],
     ),
-    "06": ("draft_06_prioritized_nstep", [*COMMON, "N_STEP", "NStep", "beta"]),
+    "06": (
+        "draft_06_prioritized_nstep",
+        [*COMMON, "N_STEP", "PRIORITIZED", "NStep", "beta", "CountingMemory"],
+    ),
     "07": ("draft_07_rainbow", SEVEN),
     "07-pong": ("draft_07_rainbow", [*SEVEN, *PIXELS]),
 }

@@ -700,7 +700,8 @@ show(figure, "05_streams")
 # - **area**: the mean of the 20 evaluations of a training, the area under its curve;
 # - **last**: the greedy mean of the last agent. No best weights are kept here: what counts is where
 #   the training ends, and no evaluation chose it. **worst**: the worst of them.
-#
+
+# %% [markdown]
 # A *bootstrap interval* asks how the mean would vary with other seeds: draw 20 of the 20 seeds with
 # replacement, take their mean, do it 10,000 times, and cut off 2.5 % at either side.
 #
@@ -787,8 +788,8 @@ check_learned("double and dueling: test mean [agent steps]", test.mean, at_least
 # 2. *(10 min)* Let `double_target` choose with `target_net` and judge with `q_net`. Is that Double
 #    DQN too? Which of the two networks should the newer information come from?
 # 3. *(10 min)* Replace the mean in `combine` by the maximum. What is V now?
-# 4. *(15 min)* Copy the target after every update (`target_every=1`). Which of DQN and Double DQN
-#    suffers more? Why are the two targets nearly the same then?
+# 4. *(15 min)* Copy the target after every update (`target_every=1`). Why are the targets of DQN
+#    and Double DQN nearly the same then?
 # 5. *(20 min)* Give CartPole 64 actions (`copies=32`). What do you expect of the gap, from the first
 #    figure of this notebook? Train one seed of each method and look.
 
