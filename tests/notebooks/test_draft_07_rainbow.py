@@ -1,7 +1,7 @@
 """Notebook 07: projections against a slow reference, learned distributions, noise, faults."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -457,3 +457,42 @@ def test_pong_takes_the_background_away_before_the_first_update():
     assert brain.updates > 0 and not curve
     for network in (brain.q_net, brain.target_net):
         assert network.body.mean_frame.mean() > 10
+
+
+# --- variants ---------------------------------------------------------------------------------
+
+METHOD = {
+    "double": True, "dueling": True, "n_step": 3, "prioritized": True, "noisy": True,
+    "distribution": "c51",
+}  # fmt: skip
+
+
+def changes(which):
+    """What each variant changes of the notebook's first one, "dqn"."""
+    variants = ablate.variants_of(which, ablate.load(which))
+    plain = asdict(variants["dqn"])
+    return {
+        name: {field: value for field, value in asdict(config).items() if value != plain[field]}
+        for name, config in variants.items()
+    }
+
+
+def test_variants_differ_by_their_switches_only():
+    expected = {
+        "dqn": {},
+        "noisy": {"noisy": True},
+        "c51": {"distribution": "c51"},
+        "quantile": {"distribution": "quantile"},
+        "rainbow": METHOD,
+        "rainbow_quantile": {**METHOD, "distribution": "quantile"},
+    }
+    for left_out in METHOD:
+        rest = {field: value for field, value in METHOD.items() if field != left_out}
+        expected["no_" + left_out] = rest
+    assert changes("07") == expected
+
+
+def test_pong_variants_differ_by_their_switches_only():
+    expected = {"dqn": {}, "c51": {"distribution": "c51"}, "rainbow": METHOD}
+    expected |= {name: {name: METHOD[name]} for name in METHOD if name != "distribution"}
+    assert changes("07-pong") == expected
