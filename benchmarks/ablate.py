@@ -32,9 +32,12 @@ PIXELS = [
 NOTEBOOKS = {
     "05": (
         "draft_05_double_dueling",
-        [*COMMON, "DOUBLE", "combine", "stream", "double_target", "promise_and_return"],
+        [*COMMON, "DOUBLE", "combine", "stream", "double_target", "make_cart", "promise_and_return"],
     ),
-    "06": ("draft_06_prioritized_nstep", [*COMMON, "N_STEP", "NStep", "beta"]),
+    "06": (
+        "draft_06_prioritized_nstep",
+        [*COMMON, "N_STEP", "PRIORITIZED", "NStep", "beta", "CountingMemory"],
+    ),
     "07": ("draft_07_rainbow", SEVEN),
     "07-pong": ("draft_07_rainbow", [*SEVEN, *PIXELS]),
 }

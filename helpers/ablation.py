@@ -35,18 +35,16 @@ def bootstrap_interval(values, rng, level=0.95, draws=10_000):
     return float(low), float(high)
 
 
-def summarise(curves, goal, rng):
-    """Figures of one variant from its greedy evaluations.
+def figures_per_seed(curves, goal):
+    """Figures of every seed of one variant, from its greedy evaluations.
 
     Args:
         curves: ``{seed: (agent steps, greedy means)}`` as ``load_curves`` returns, all of the
             same agent steps.
         goal: greedy mean that counts as solved.
-        rng: numpy ``Generator`` for the intervals.
 
     Returns:
-        A dictionary: seeds, solved (how many), worst (last mean of the worst seed), and as
-        (mean, low, high) with 95 % bootstrap intervals: solved_at (agent steps until the first
+        A dictionary of arrays (seeds,): solved (bool), solved_at (agent steps until the first
         mean >= goal, the whole budget if never), area (mean of all evaluations), last.
 
     Raises:
@@ -58,21 +56,48 @@ def summarise(curves, goal, rng):
     values = np.stack([y for _, y in curves.values()])  # (seeds, evaluations)
     solved = (values >= goal).any(axis=1)
     first = np.where(solved, (values >= goal).argmax(axis=1), -1)
-    columns = dict(solved_at=agent_steps[first], area=values.mean(axis=1), last=values[:, -1])
-    figures = {k: (float(c.mean()), *bootstrap_interval(c, rng)) for k, c in columns.items()}
-    return dict(seeds=len(values), solved=int(solved.sum()), worst=values[:, -1].min(), **figures)
+    return dict(
+        solved=solved, solved_at=agent_steps[first], area=values.mean(axis=1), last=values[:, -1]
+    )
 
 
 def print_table(variants, goal, rng):
-    """Print one line per variant: ``{title: curves}``, curves as in ``summarise``."""
-    wide = max(map(len, variants))
-    print(f"{'':<{wide}} solved   solved at [agent steps]      area {'':<18}last {'':<18}worst")
-    for title, curves in variants.items():
-        found = summarise(curves, goal, rng)
-        at = "{:>7,.0f} ({:,.0f} to {:,.0f})".format(*found["solved_at"])
-        area, last = ("{:>5.0f} ({:.0f} to {:.0f})".format(*found[k]) for k in ("area", "last"))
-        solved = f"{found['solved']:>3}/{found['seeds']}"
-        print(f"{title:<{wide}} {solved:<7} {at:<27} {area:<22} {last:<22} {found['worst']:.0f}")
+    """Print the figures of ``{title: curves}``, and how they differ from those of the first.
+
+    Means over the seeds with 95 % bootstrap intervals. A mean of agent steps that contains a seed
+    which was never solved is marked ">=". Differences are taken seed by seed.
+
+    Args:
+        variants: ``{title: curves}``, curves as in ``figures_per_seed``; all of the same seeds.
+        goal: greedy mean that counts as solved.
+        rng: numpy ``Generator`` for the intervals.
+
+    Raises:
+        ValueError: if the variants were not trained on the same seeds.
+    """
+
+    def text(values, mark="", form="{:,.0f}"):
+        mean, ends = values.mean(), bootstrap_interval(values, rng)
+        return f"{mark + form.format(mean):>9} ({form.format(ends[0])} to {form.format(ends[1])})"
+
+    first, *others = variants
+    if any(list(variants[title]) != list(variants[first]) for title in others):
+        seeds = {title: list(curves) for title, curves in variants.items()}
+        raise ValueError(f"expected the same seeds for every variant, got {seeds}")
+    figures = {title: figures_per_seed(curves, goal) for title, curves in variants.items()}
+    wide, columns = max(map(len, variants)), ("solved_at", "area", "last")
+    heads = "".join(f"{head:<28}" for head in ("  solved at [agent steps]", "  area", "  last"))
+    print(f"{'':<{wide}}  solved {heads}worst")
+    for title, found in figures.items():
+        solved = f"{found['solved'].sum():>3}/{len(found['solved'])}"
+        marks = "" if found["solved"].all() else ">= ", "", ""
+        row = "".join(f"{text(found[c], m):<28}" for c, m in zip(columns, marks, strict=True))
+        print(f"{title:<{wide}} {solved:>7} {row}{found['last'].min():>5.0f}")
+    print(f"\nminus {first}: an interval that contains 0 shows no difference")
+    for title in others:
+        differences = (figures[title][c] - figures[first][c] for c in columns)
+        row = "".join(f"{text(d, form='{:+,.0f}'):<28}" for d in differences)
+        print(f"{title:<{wide}} {'':>7} {row}".rstrip())
 
 
 def draw_curves(variants, goal, ylabel):

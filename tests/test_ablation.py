@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import ablate
-from helpers.ablation import bootstrap_interval, draw_curves, print_table, summarise
+from helpers.ablation import bootstrap_interval, draw_curves, figures_per_seed, print_table
 from helpers.runtime import ROOT
 
 
@@ -42,21 +42,30 @@ CURVES = {0: (STEPS, np.array([1.0, 5.0, 3.0])), 1: (STEPS, np.array([2.0, 2.0, 
 
 
 def test_figures_by_hand():
-    found = summarise(CURVES, 5.0, np.random.default_rng(0))
-    assert (found["seeds"], found["solved"], found["worst"]) == (2, 1, 2.0)
-    assert found["solved_at"] == (25.0, 20.0, 30.0)  # after 20, and never: the whole budget
-    assert found["area"] == (2.5, 2.0, 3.0) and found["last"] == (2.5, 2.0, 3.0)
+    found = figures_per_seed(CURVES, 5.0)
+    assert found["solved"].tolist() == [True, False]
+    assert found["solved_at"].tolist() == [20.0, 30.0]  # never: the whole budget
+    assert found["area"].tolist() == [3.0, 2.0] and found["last"].tolist() == [3.0, 2.0]
 
 
 def test_seeds_that_do_not_belong_together_are_refused():
     with pytest.raises(ValueError, match="same agent steps"):
-        summarise({**CURVES, 2: (STEPS + 1, STEPS)}, 5.0, np.random.default_rng(0))
+        figures_per_seed({**CURVES, 2: (STEPS + 1, STEPS)}, 5.0)
+    with pytest.raises(ValueError, match="same seeds"):
+        print_table({"one": CURVES, "two": {0: CURVES[0]}}, 5.0, np.random.default_rng(0))
 
 
-def test_table_and_figure_show_every_variant(capsys):
-    print_table({"one": CURVES, "two": CURVES}, 5.0, np.random.default_rng(0))
-    _, *lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["one", "two"] and "1/2" in lines[0]
+def test_table_by_hand(capsys):
+    better = {seed: (x, y + 3) for seed, (x, y) in CURVES.items()}  # both are solved at 20 and 10
+    print_table({"one": CURVES, "two": better}, 5.0, np.random.default_rng(0))
+    head, one, two, _, _, minus = capsys.readouterr().out.splitlines()
+    assert one.split("  ")[0].startswith("one") and "1/2" in one and ">= 25 (20 to 30)" in one
+    assert "2/2" in two and ">=" not in two and two.split()[-1] == "5"  # the worst last one
+    assert minus.count("+3 (+3 to +3)") == 2  # area and last differ by 3 in every seed
+    assert one.index(">= 25") > head.index("solved at") and len(minus) <= 100 >= len(one)
+
+
+def test_figure_shows_every_variant():
     figure = draw_curves({"one": CURVES, "two": CURVES}, 5.0, "points")
     assert [axes.get_title() for axes in figure.axes] == ["one", "two"]
     plt.close(figure)
@@ -73,8 +82,9 @@ def test_every_variant_trains(which):
 
 @pytest.mark.parametrize("which", sorted(ablate.NOTEBOOKS))
 def test_recorded_curves_have_the_settings_of_the_notebook(which):
-    now, recorded, _ = ablate.settings(which, ROOT / "results")
-    assert recorded == {name: now[name] for name in recorded}
+    now, recorded, path = ablate.settings(which, ROOT / "results")
+    start = path.name.removesuffix("settings.json")
+    assert recorded == {n: now[n] for n in now if path.with_name(f"{start}{n}.csv").exists()}
 
 
 def test_curves_of_other_settings_are_not_continued(tmp_path, monkeypatch, capsys):

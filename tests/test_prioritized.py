@@ -284,6 +284,25 @@ FAULTS = {  # (text, broken text, the test that must notice)
     ),
     "sign of the error kept": ("np.abs(np.asarray(errors, float))", "np.asarray(errors, float)",
                                test_shares_and_weights_by_hand),
+    "frames: priority entered for the wrong game": (
+        "self._enter(env * self._slots + slot)",
+        "self._enter((1 - env) * self._slots + slot)",
+        test_frames_are_rebuilt_and_drawn_by_priority,
+    ),
+    "frames: transitions drawn that are not complete": (
+        "np.flatnonzero(~self._is_complete(env, offset))",
+        "np.empty(0, int)",
+        test_frames_are_rebuilt_and_drawn_by_priority,
+    ),
+    "frames: the picture after a truncation taken for a transition": (
+        "newest[env]] = np.zeros(len(env))", "newest[env]] += 0.0",
+        test_frame_after_a_truncation_has_no_priority,
+    ),
+    "frames: priority written after the ring has moved on": (
+        "here = self._written[slots] == written",
+        "here = slots >= 0",
+        test_late_priorities_of_frames_are_dropped,
+    ),
 }  # fmt: skip
 
 
@@ -294,6 +313,7 @@ def test_planted_fault_is_noticed(monkeypatch, fault):
     assert text in source
     wrong = define(source.replace(text, broken), ["Priorities", "SumTree", "Sample",
                    "PrioritizedReplayMemory", "PrioritizedFrameReplayMemory"])  # fmt: skip
-    monkeypatch.setitem(globals(), "PrioritizedReplayMemory", wrong["PrioritizedReplayMemory"])
-    with pytest.raises((AssertionError, ValueError)):
+    for memory in ("PrioritizedReplayMemory", "PrioritizedFrameReplayMemory"):
+        monkeypatch.setitem(globals(), memory, wrong[memory])
+    with pytest.raises((AssertionError, KeyError, ValueError)):
         notice()

@@ -1582,9 +1582,8 @@ for row in recorded("pong", "ours"):
 # minutes). So one training says little about a change: the *seed* alone makes a factor of five.
 #
 # The curves have two shapes. Seeds 0 and 1 climb from −10 to 18 within 40,000 agent steps. The
-# other three stand between −4 and 6 for 70,000 to 130,000: they hold about every second point, and
-# improve slowly. What did not shorten this, in single trials: returns of 3 or 10, Double DQN,
-# prioritized replay, a dueling network, more exploration, higher learning rates, twice the updates.
+# other three stand between −5 and 6 for 70,000 to 130,000: they win about as many points as they
+# lose, and improve slowly.
 
 # %% [markdown]
 # **Two usual failures.** *It learns, but more slowly than before you made it fast*: compare the

@@ -66,9 +66,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
+from gymnasium.spaces import Discrete
+from gymnasium.wrappers import TransformAction
+from IPython.display import display
 from torch import nn
 
-from helpers.ablation import draw_curves, print_table
+from helpers.ablation import bootstrap_interval, draw_curves, print_table
+from helpers.animation import animated_png, overlay_q_values
 from helpers.evaluation import evaluate
 from helpers.plotting import LiveCurve, load_curves, show
 from helpers.replay import ReplayMemory, Transition
@@ -262,7 +266,8 @@ for start in (-10, 0, 10):
 # %% [markdown]
 # ## The configuration
 #
-# The recipe `OURS` of notebook 3 with its settings as defaults, and two switches.
+# The recipe `OURS` of notebook 3 with its settings as defaults, three switches, and two fields for
+# experiments further down.
 
 
 # %%
@@ -271,10 +276,12 @@ class Config:
     # the methods of this notebook
     double: bool = False  # CHANGED: q_net chooses, target_net judges
     dueling: bool = False  # CHANGED: value and advantage streams
+    centred: bool = True  # CHANGED: the mean advantage is subtracted
     # the task
     agent_steps: int = 50_000  # agent steps in all
     gamma: float = 0.99  # discount of one agent step
     only_fall_counts: bool = True  # reward -1 for the fall, 0 else; False: 1 a step
+    copies: int = 1  # of each of the two actions (an experiment with many actions)
     # the network
     hidden: tuple = (128, 128)  # units
     obs_scale: tuple = (2.4, 2.0, 0.21, 2.0)  # metres, m/s, rad, rad/s
@@ -290,6 +297,7 @@ class Config:
     updates_per_train: int = 16  # updates
     lr: float = 1e-3  # falls to 0 over agent_steps
     clip_norm: float = 10.0  # length of the whole gradient at most
+    squared: bool = False  # squared loss instead of Huber's (an experiment)
     target_every: int = 64  # updates between hard copies
     # selection
     select_every: int = 2_500  # agent steps between two greedy evaluations
@@ -316,7 +324,7 @@ class QNetwork(nn.Module):
         self.register_buffer("obs_scale", torch.tensor(config.obs_scale))
         first, second = config.hidden
         self.body = nn.Sequential(nn.Linear(obs_size, first), nn.ReLU())
-        self.dueling = config.dueling
+        self.dueling, self.centred = config.dueling, config.centred
         if self.dueling:  # CHANGED
             self.value = stream(first, second // 2, 1)
             self.advantage = stream(first, second // 2, num_actions)
@@ -325,9 +333,10 @@ class QNetwork(nn.Module):
 
     def forward(self, obs):
         features = self.body(obs / self.obs_scale)
-        if self.dueling:
-            return combine(self.value(features), self.advantage(features))  # CHANGED
-        return self.q(features)
+        if not self.dueling:
+            return self.q(features)
+        value, advantage = self.value(features), self.advantage(features)  # CHANGED
+        return combine(value, advantage) if self.centred else value + advantage  # CHANGED
 
 
 def stream(inputs, hidden, outputs):
@@ -344,7 +353,8 @@ for name, config in {"plain": DQN, "dueling": DUELING}.items():
 # %% [markdown]
 # ## Brain, Agent, Environment
 #
-# The Brain of notebook 3, for this one recipe. What is new is which target it takes.
+# The Brain of notebook 3, for this one recipe. What is new is which target it takes. `make_cart` can
+# give CartPole more actions, which the text below has a use for; they are 2 otherwise.
 
 
 # %%
@@ -418,7 +428,7 @@ class Brain:
         q = self.q_net(batch.obs).gather(1, batch.action[:, None])[:, 0]  # (B,)
         target = self.target_rule(batch, self.q_net, self.target_net, config.gamma)  # CHANGED
         assert q.shape == target.shape == (config.batch,)
-        loss = F.smooth_l1_loss(q, target)
+        loss = (F.mse_loss if config.squared else F.smooth_l1_loss)(q, target)
         descend(loss, self.optimizer, config, self.agent_steps)
         self.updates += 1
         if self.updates % config.target_every == 0:
@@ -440,12 +450,18 @@ class Agent:
         self.brain.learn(transition)
 
 
+def make_cart(config, **how):
+    """CartPole-v1 with config.copies of each action: even ones push left, odd ones right."""
+    env = gym.make("CartPole-v1", sutton_barto_reward=config.only_fall_counts, **how)
+    return TransformAction(env, lambda action: action % 2, Discrete(2 * config.copies))
+
+
 class Environment:
     """One CartPole-v1 (or another environment) and the training loop."""
 
     def __init__(self, agent, config, seed, env=None):
         self.agent, self.config, self.seed = agent, config, seed
-        self.env = env or gym.make("CartPole-v1", sutton_barto_reward=config.only_fall_counts)
+        self.env = env or make_cart(config)
 
     def run(self, progress=None, select=None):
         """Train for config.agent_steps; return the lengths of the episodes."""
@@ -491,7 +507,7 @@ def promise_and_return(brain, seed):
     obs, _ = envs.reset(seed=seed)
     promise, came, length, running = brain.q_values(obs).max(axis=1), 0.0, 0, np.ones(100, bool)
     for t in range(500):
-        obs, reward, terminated, truncated, _ = envs.step(brain.greedy(obs))
+        obs, reward, terminated, truncated, _ = envs.step(brain.greedy(obs) % 2)
         came = came + config.gamma**t * reward * running
         length = length + running
         running = running & ~(terminated | truncated)
@@ -507,7 +523,8 @@ CURVE = ("seed", "agent_steps", "greedy_mean", "promise", "came")
 
 def train(config, seed, live=None):
     """One training from one seed: the last agent, the curve, the best weights, the last's test."""
-    brain, curve, best = Brain(config, seed_everything(seed)), [], {}
+    brain = Brain(config, seed_everything(seed), num_actions=2 * config.copies)
+    curve, best = [], {}
 
     def select(lengths):
         seeds = SELECTION_SEEDS + 1_000 * seed + len(curve)
@@ -526,7 +543,7 @@ def train(config, seed, live=None):
     lengths = Environment(Agent(brain), config, seed).run(progress, select)
     if live is not None:
         live.close(lengths, f"{brain.agent_steps:,} agent steps, {brain.updates:,} updates")
-    test = evaluate(brain.greedy, ARENA[False], TEST_SEEDS + 1_000 * seed)
+    test = evaluate(lambda obs: brain.greedy(obs) % 2, ARENA[False], TEST_SEEDS + 1_000 * seed)
     return Run(brain, lengths, curve, best, test)
 
 
@@ -558,7 +575,7 @@ for name, run in runs.items():
     assert run.brain.updates > 0 and run.brain.copies > 0 and len(run.lengths) > 0
 
 # %% [markdown]
-# One seed proves nothing; here are the recorded curves of ten. Above the dashed line is more than
+# One seed proves nothing; here are the recorded curves of all. Above the dashed line is more than
 # any agent can earn.
 
 
@@ -569,19 +586,68 @@ def recorded(name, column):
     return np.stack([y for _, y in curves.values()]), next(iter(curves.values()))[0]
 
 
+def draw_quartiles(axes, agent_steps, values, colour, label):
+    """Median and quartiles of values (seeds, points)."""
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
+    axes.plot(agent_steps, middle, color=colour, label=f"{label} (median, quartiles)")
+    axes.fill_between(agent_steps, low, high, color=colour, alpha=0.25, linewidth=0)
+
+
 figure, panels = plt.subplots(1, 2, figsize=(7.5, 3), sharey=True, layout="constrained")
 titles = {"promise_dqn": "DQN", "promise_double": "Double DQN"}
 for axes, (name, title) in zip(panels, titles.items(), strict=True):
     for column, colour, label in (("promise", "#e8743b", "promised"), ("came", "#1f4e8c", "came")):
         values, agent_steps = recorded(name, column)
-        low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
-        axes.plot(agent_steps, middle, color=colour, label=f"{label} (median, quartiles)")
-        axes.fill_between(agent_steps, low, high, color=colour, alpha=0.25, linewidth=0)
+        draw_quartiles(axes, agent_steps, values, colour, label)
     axes.axhline(100, color="0.5", linestyle="--", linewidth=1)
     axes.set(title=f"{title}, {len(values)} seeds", xlabel="agent steps")
 panels[0].set_ylabel("value of the first observation\n[discounted agent steps]")
 panels[0].legend(fontsize=8)
 show(figure, "05_promise")
+
+# %% [markdown]
+# (How to read this follows with the recorded results.)
+
+# %% [markdown]
+# ### Is it the maximum?
+#
+# An agent may promise too much for other reasons than the maximum. If the maximum is the cause, two
+# things must be so: *more actions* make it worse, and Double DQN mends what they made worse. So we
+# give CartPole 16 actions, eight that push left and eight that push right. The task is the same;
+# only the maximum now runs over 16 guesses.
+#
+# And one suspect of another kind: Huber's loss. For errors over 1 it pulls with constant force, so
+# rare large disappointments (a fall) count for less than their size. The squared loss does not do
+# that.
+
+# %%
+rng = np.random.default_rng(0)
+suspects = {
+    "DQN, 2 actions": "promise_dqn",
+    "Double DQN, 2 actions": "promise_double",
+    "DQN, 16 actions": "promise_dqn_16",
+    "Double DQN, 16 actions": "promise_double_16",
+    "DQN, 2 actions, squared loss": "promise_squared",
+}
+print("promise minus what came, mean of each training's second half [discounted agent steps]")
+for title, name in suspects.items():
+    gap = recorded(name, "promise")[0] - recorded(name, "came")[0]
+    late = gap[:, gap.shape[1] // 2 :].mean(axis=1)
+    low, high = bootstrap_interval(late, rng)
+    print(f"{title:<30}{late.mean():>6.1f} ({low:.1f} to {high:.1f}), {len(late)} seeds")
+
+# %%
+figure, panels = plt.subplots(1, 2, figsize=(7.5, 3), sharey=True, layout="constrained")
+for axes, number, suffix in zip(panels, (2, 16), ("", "_16"), strict=True):
+    for name, colour, label in (("dqn", "#e8743b", "DQN"), ("double", "#1f4e8c", "Double DQN")):
+        promise, agent_steps = recorded(f"promise_{name}{suffix}", "promise")
+        came, _ = recorded(f"promise_{name}{suffix}", "came")
+        draw_quartiles(axes, agent_steps, promise - came, colour, label)
+    axes.axhline(0, color="0.5", linestyle="--", linewidth=1)
+    axes.set(title=f"{number} actions", xlabel="agent steps")
+panels[0].set_ylabel("promise minus what came\n[discounted agent steps]")
+panels[0].legend(fontsize=8)
+show(figure, "05_gap")
 
 # %% [markdown]
 # (How to read this follows with the recorded results.)
@@ -643,14 +709,15 @@ show(figure, "05_streams")
 # %% [markdown]
 # ## The ablation
 #
-# DQN, each change alone, both together: the same 50,000 agent steps, the same 20 seeds, the same
+# DQN, each change alone, both together, and dueling without the subtracted mean: the same 50,000 agent steps, the same 20 seeds, the same
 # loop. Each figure is a mean over the seeds, with its 95 % bootstrap interval:
 #
 # - **solved at**: agent steps until 100 greedy episodes last 475 steps on average (or 50,000);
 # - **area**: the mean of the 20 evaluations of a training, the area under its curve;
 # - **last**: the greedy mean of the last agent. No best weights are kept here: what counts is where
-#   the training ends, and no evaluation chose it.
-#
+#   the training ends, and no evaluation chose it. **worst**: the worst of them.
+
+# %% [markdown]
 # A *bootstrap interval* asks how the mean would vary with other seeds: draw 20 of the 20 seeds with
 # replacement, take their mean, do it 10,000 times, and cut off 2.5 % at either side.
 #
@@ -662,12 +729,22 @@ VARIANTS = {
     "double": DOUBLE,
     "dueling": DUELING,
     "both": BOTH,
+    "uncentred": replace(DUELING, centred=False),
     "promise_dqn": replace(DQN, only_fall_counts=False),
     "promise_double": replace(DOUBLE, only_fall_counts=False),
+    "promise_dqn_16": replace(DQN, only_fall_counts=False, copies=8),
+    "promise_double_16": replace(DOUBLE, only_fall_counts=False, copies=8),
+    "promise_squared": replace(DQN, only_fall_counts=False, squared=True),
 }
 
 # %%
-NAMES = {"DQN": "dqn", "+ double": "double", "+ dueling": "dueling", "+ both": "both"}
+NAMES = {
+    "DQN": "dqn",
+    "+ double": "double",
+    "+ dueling": "dueling",
+    "+ both": "both",
+    "dueling, no mean": "uncentred",
+}
 curves = {
     title: load_curves(ROOT / "results" / f"05_{name}.csv", "agent_steps", "greedy_mean")
     for title, name in NAMES.items()
@@ -696,6 +773,26 @@ show(draw_curves(curves, 475, "greedy mean [agent steps]"), "05_ablation")
 # | mean or maximum in the dueling sum | mean | mean |
 # | number of weights | the dueling network has more than plain DQN | about the same |
 
+# %% [markdown]
+# ## Watch the agent
+#
+# A standing pole is dull, so this one starts with a push of 1 rad/s. Beside the picture stand both
+# Q-values and their mean, V: it says how worried the agent is (0: it never falls).
+
+# %%
+env = make_cart(BOTH, render_mode="rgb_array")
+obs, _ = env.reset(seed=TEST_SEEDS - 1)
+env.unwrapped.state = obs = np.array([0, 0, 0, 1], np.float32)  # m, m/s, rad, rad/s
+frames, over = [], False
+while not over and len(frames) < 120:
+    q = both.brain.q_values(obs[None])[0]
+    names = ["left", "right", "V"]
+    frames.append(overlay_q_values(env.render(), [*q, q.mean()], q.argmax(), names, scale=1))
+    obs, _, terminated, truncated, _ = env.step(int(q.argmax()))
+    over = terminated or truncated
+env.close()
+display(animated_png(frames, fps=25, max_bytes=300_000, alt="CartPole after a push"))
+
 # %%
 check_learned("double and dueling: test mean [agent steps]", test.mean, at_least=475)
 
@@ -707,10 +804,10 @@ check_learned("double and dueling: test mean [agent steps]", test.mean, at_least
 # 2. *(10 min)* Let `double_target` choose with `target_net` and judge with `q_net`. Is that Double
 #    DQN too? Which of the two networks should the newer information come from?
 # 3. *(10 min)* Replace the mean in `combine` by the maximum. What is V now?
-# 4. *(15 min)* Copy the target after every update (`target_every=1`). Which of DQN and Double DQN
-#    suffers more? Why are the two targets nearly the same then?
-# 5. *(20 min)* Give CartPole 16 actions, eight of which push left and eight right. How do promise
-#    and return change for DQN and for Double DQN?
+# 4. *(15 min)* Copy the target after every update (`target_every=1`). Why are the targets of DQN
+#    and Double DQN nearly the same then?
+# 5. *(20 min)* Give CartPole 64 actions (`copies=32`). What do you expect of the gap, from the first
+#    figure of this notebook? Train one seed of each method and look.
 
 # %% [markdown]
 # ## Summary

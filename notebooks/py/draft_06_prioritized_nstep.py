@@ -66,9 +66,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
+from IPython.display import display
 from torch import nn
 
 from helpers.ablation import draw_curves, print_table
+from helpers.animation import animated_png, overlay_q_values
 from helpers.evaluation import evaluate
 from helpers.plotting import LiveCurve, load_curves, show
 from helpers.prioritized import Priorities, PrioritizedReplayMemory, SumTree
@@ -87,7 +89,8 @@ versions()
 # us to ask so early. With $n$ rewards:
 #
 # $$y_t = r_t + \gamma r_{t+1} + \dots + \gamma^{n-1} r_{t+n-1} + \gamma^n \max_a Q(s_{t+n}, a).$$
-#
+
+# %% [markdown]
 # A game that runs $r = 1, 2, 3, 4$, with $n=3$ and $\gamma=0.5$:
 #
 # | window | return | then |
@@ -200,7 +203,8 @@ for n in (1, 3, 5):
 # one time in five the agent explores and loses a point with its second step. A 1-step target of the
 # first step asks the network about the second, and hears of the best action, 0. A 2-step return
 # contains the blunder: on average $-0.2\,\gamma$, however long one learns.
-#
+
+# %% [markdown]
 # That is the **off-policy bias** of n-step returns. (Algorithms such as Retrace correct it; Rainbow
 # and we do not.) It shrinks as ε falls, but here the memory holds the whole training, so the steps
 # of a larger ε stay in it. Small $n$ keeps the bias small.
@@ -306,7 +310,8 @@ show(figure, "06_cliff_walk")
 #         /   \         /   \
 #        3     1       4     2        index 0, 1, 2, 3
 # ```
-#
+
+# %% [markdown]
 # Draw a number between 0 and 10, say 5.5. The left half holds 4; 5.5 is beyond it, so go right and
 # take 4 off: 1.5. There the left child holds 4, 1.5 lies within it: index 2. A change of a leaf
 # changes the sums above it, nothing else.
@@ -336,23 +341,45 @@ for index, share in enumerate(np.bincount(draws, minlength=4) / len(draws)):
 show_source(SumTree)
 
 # %% [markdown]
-# What does it cost? Drawing 32 and changing 32, with a million entries, beside a uniform draw:
+# What does it cost? Drawing 32 and changing 32, beside a uniform draw, for memories of a thousand
+# to a million transitions:
+
 
 # %%
-big = SumTree(1_000_000)
-big[np.arange(1_000_000)] = rng.random(1_000_000)
-some = rng.integers(0, 1_000_000, 32)
-jobs = {
-    "uniform draw": lambda: rng.integers(0, 1_000_000, 32),
-    "tree: draw": lambda: big.draw(32, rng),
-    "tree: change": lambda: big.__setitem__(some, np.ones(32)),
-}
-for name, job in jobs.items():
-    started = time.perf_counter()
-    for _ in range(2_000):
-        job()
-    seconds = (time.perf_counter() - started) / 2_000
-    print(f"{name:<14}{1e6 * seconds:>7.0f} µs for 32 {32 / seconds:>14,.0f} a second")
+def microseconds(job, repeats=200 if QUICK else 1_000):
+    """Time of one call: the median of five rounds."""
+    rounds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        for _ in range(repeats):
+            job()
+        rounds.append(1e6 * (time.perf_counter() - started) / repeats)
+    return np.median(rounds)
+
+
+sizes = [1_000, 10_000, 100_000, 1_000_000]
+costs = {"uniform draw": [], "tree: draw": [], "tree: change": []}
+for size in sizes:
+    big, some = SumTree(size), rng.integers(0, size, 32)
+    big[np.arange(size)] = rng.random(size)
+    jobs = (
+        lambda size=size: rng.integers(0, size, 32),
+        lambda big=big: big.draw(32, rng),
+        lambda big=big, some=some: big.__setitem__(some, np.ones(32)),
+    )
+    for found, job in zip(costs.values(), jobs, strict=True):
+        found.append(microseconds(job))
+figure, axes = plt.subplots(figsize=(5.5, 2.8), layout="constrained")
+for (name, cost), colour in zip(costs.items(), ("0.5", "#1f4e8c", "#e8743b"), strict=True):
+    axes.plot(sizes, cost, "o-", color=colour, label=name)
+    print(f"{name:<14}{cost[-1]:>7.0f} µs of a million {32e6 / cost[-1]:>14,.0f} a second")
+axes.set(title="Cost of a batch of 32", xlabel="transitions", xscale="log", ylim=(0, None))
+axes.set_ylabel("µs")
+axes.legend(fontsize=8)
+show(figure, "06_tree")
+
+# %% [markdown]
+# (How to read this follows with the recorded results.)
 
 # %% [markdown]
 # ### Importance weights
@@ -401,7 +428,8 @@ show_source(Priorities, PrioritizedReplayMemory)
 # %% [markdown]
 # ## The configuration
 #
-# The recipe `OURS` of notebook 3 as defaults, and the new settings on top.
+# The recipe `OURS` of notebook 3 as defaults, and the new settings on top. The environment is
+# CartPole-v1 again: observations of 4 numbers (position, speed, angle, angular speed), two actions.
 
 
 # %%
@@ -500,6 +528,30 @@ def td_target(batch, target_net, gamma, n_step):
 #
 # Two lines are easily forgotten. The discount is $\gamma^n$, not $\gamma$. And the *new* errors go
 # back into the memory, to the transitions they belong to: that is what `keys` are for.
+#
+# So that we can see afterwards what was replayed, the memory counts how often each transition is
+# drawn, beside how often a uniform memory would have drawn it by then: each of $N$ stored ones
+# 128 / $N$ times an update.
+
+
+# %%
+class CountingMemory(PrioritizedReplayMemory):
+    """Counts the draws of every transition; for a ring that does not become full."""
+
+    def __init__(self, capacity, rng, *, alpha):
+        super().__init__(capacity, rng, alpha=alpha)
+        self.drawn, self.uniform = np.zeros(capacity, int), np.zeros(capacity)
+
+    def sample(self, batch_size, beta):
+        """A Sample, as before."""
+        sample = super().sample(batch_size, beta)
+        np.add.at(self.drawn, sample.keys[:, 0], 1)
+        self.uniform[: len(self)] += batch_size / len(self)
+        return sample
+
+    def rows(self):
+        """All stored transitions, oldest first."""
+        return list(self._ring)
 
 
 # %%
@@ -513,7 +565,7 @@ class Brain:
         self.target_net.load_state_dict(self.q_net.state_dict())
         self.n_step = NStep(config.n_step, config.gamma)  # CHANGED
         if config.prioritized:  # CHANGED
-            self.memory = PrioritizedReplayMemory(config.capacity, rng, alpha=config.alpha)
+            self.memory = CountingMemory(config.capacity, rng, alpha=config.alpha)
         else:
             self.memory = ReplayMemory(config.capacity, rng)
         self.optimizer = torch.optim.Adam(self.q_net.parameters(), lr=config.lr, fused=True)
@@ -525,7 +577,7 @@ class Brain:
             return self.q_net(torch.from_numpy(obs)).numpy()
 
     def greedy(self, obs):
-        """Best action for each of N observations (N, O): (N,) int64, no exploration."""
+        """Best actions (N,) for observations (N, O), no exploration."""
         return self.q_values(obs).argmax(axis=1)
 
     def decide_action(self, obs):
@@ -680,28 +732,53 @@ assert epsilon(both.brain.config, both.brain.agent_steps) < 0.5
 # %% [markdown]
 # ## What is replayed most?
 #
-# As many draws as there are transitions, from the memory as the training left it, against what is
-# *in* the memory. Left: all transitions by the angle of the pole at their first step. Right: how
-# many of them contain the fall.
+# The counts of the training above. A ratio of 3 says: this transition was drawn three times as
+# often as it would have been from a uniform memory. Left: by the angle of the pole at the first
+# step of a transition. Right: by how many agent steps lie between that step and the fall.
 
 # %%
+def steps_to_fall(rows, n):
+    """Agent steps from the first step of each transition to the fall, (N,); 1,000 is far away."""
+    found, ahead = np.full(len(rows), 1_000), 1_000
+    for i in reversed(range(len(rows))):
+        row = rows[i]
+        last = i + 1 == len(rows) or not rows[i + 1].terminated
+        stopped = i + n < len(rows) and rows[i + n].obs is not row.next_obs  # by the clock
+        if row.terminated:
+            ahead = 1 if last else ahead + 1
+        else:
+            ahead = 1_000 if stopped else min(ahead + 1, 1_000)
+        found[i] = ahead
+    return found
+
+
 memory = both.brain.memory
-stored = memory._ring
-sample = memory.sample(len(memory), beta=1.0)
-figure, panels = plt.subplots(1, 2, figsize=(7.5, 3), layout="constrained")
-colours = {"in the memory": (stored, "0.6"), "drawn": (sample.batch, "#1f4e8c")}
-bins = np.linspace(-14, 14, 57)
-for name, (rows, colour) in colours.items():
-    angles = np.rad2deg([row.obs[2] for row in rows])
-    panels[0].hist(angles, bins, density=True, histtype="step", color=colour, label=name)
-    falls = 100 * np.mean([row.terminated for row in rows])
-    panels[1].bar(name, falls, color=colour)
-    print(f"{name:<14} {falls:5.2f} % contain a fall")
-panels[0].set(title="Where the pole stands", xlabel="angle of the pole [°]")
-panels[0].set_ylabel("share [per degree]")
-panels[0].legend(fontsize=8)
-panels[1].set(title="How many fall", ylabel="transitions with a fall [%]")
+rows = memory.rows()
+seen = memory.uniform[: len(rows)] > 0  # the newest were never up for a draw
+ratio = memory.drawn[: len(rows)][seen] / memory.uniform[: len(rows)][seen]
+angle = np.rad2deg([row.obs[2] for row in rows])[seen]
+to_fall = steps_to_fall(rows, both.brain.config.n_step)[seen]
+
+# %%
+figure, panels = plt.subplots(1, 2, figsize=(7.5, 3), sharey=True, layout="constrained")
+edges = np.arange(-13, 14, 2)
+bins = np.digitize(angle, edges)
+where = [i for i in range(1, len(edges)) if (bins == i).sum() >= 20]
+panels[0].plot(edges[where] - 1, [ratio[bins == i].mean() for i in where], "o-", color="#1f4e8c")
+near = np.arange(1, 41)
+panels[1].plot(near, [ratio[to_fall == k].mean() for k in near], color="#1f4e8c")
+for axes in panels:
+    axes.axhline(1, color="0.5", linestyle="--", linewidth=1)
+panels[0].set(title="By the angle of the pole", xlabel="angle at the first step [°]")
+panels[0].set_ylabel("draws, compared with uniform")
+panels[1].set(title="By the time to the fall", xlabel="agent steps from here to the fall")
 show(figure, "06_drawn")
+for name, chosen in {
+    "with the fall in the window": to_fall <= both.brain.config.n_step,
+    "over 40 agent steps before it": to_fall > 40,
+}.items():
+    share = memory.drawn[: len(rows)][seen][chosen].sum() / memory.drawn.sum()
+    print(f"{name:<32}{chosen.mean():>5.1%} of the memory, {share:>5.1%} of the draws")
 
 # %% [markdown]
 # (How to read this follows with the recorded results.)
@@ -756,6 +833,25 @@ show(draw_curves(curves, 475, "greedy mean [agent steps]"), "06_ablation")
 # | n in Rainbow | 3 | 3, and 5 beside it |
 # | windows cut short by the clock | not spoken of | left out |
 
+# %% [markdown]
+# ## Watch the agent
+#
+# It starts with a push of 1 rad/s, so that there is something to do. With −1 at the fall and
+# γ = 0.99, a Q-value of −0.37 says "a fall in about 100 steps", since $0.99^{100} = 0.37$.
+
+# %%
+env = gym.make("CartPole-v1", render_mode="rgb_array")
+obs, _ = env.reset(seed=TEST_SEEDS - 1)
+env.unwrapped.state = obs = np.array([0, 0, 0, 1], np.float32)  # m, m/s, rad, rad/s
+frames, over = [], False
+while not over and len(frames) < 120:
+    q = both.brain.q_values(obs[None])[0]
+    frames.append(overlay_q_values(env.render(), q, q.argmax(), ["left", "right"], scale=1))
+    obs, _, terminated, truncated, _ = env.step(int(q.argmax()))
+    over = terminated or truncated
+env.close()
+display(animated_png(frames, fps=25, max_bytes=300_000, alt="CartPole after a push"))
+
 # %%
 check_learned("3 steps, prioritized: test mean [agent steps]", test.mean, at_least=475)
 
@@ -768,8 +864,8 @@ check_learned("3 steps, prioritized: test mean [agent steps]", test.mean, at_lea
 #    have then, and why does the agent still learn something?
 # 3. *(10 min)* Draw from the sum tree above by hand for 0.2, 3.9 and 9.99.
 # 4. *(15 min)* Set `alpha=0`. The weights are all 1 now, whatever β is: why? And with `alpha=1`?
-# 5. *(20 min)* Make the rewards random: +1 or −1 with equal chance at each step, beside the usual
-#    one. What do the priorities prefer then? What is learned with `beta_start=0` and no annealing?
+# 5. *(20 min)* Add +1 or −1 at random to every reward. What do the priorities prefer then? What is
+#    learned with β = 0 throughout?
 
 # %% [markdown]
 # ## Summary

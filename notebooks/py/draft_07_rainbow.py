@@ -59,25 +59,35 @@ install_missing(ROOT / "requirements.txt")
 
 # %%
 from collections import deque, namedtuple
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import gymnasium as gym
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
+from IPython.display import display
 from torch import nn
 
 from helpers.ablation import draw_curves, print_table
-from helpers.atari import make_pong
+from helpers.animation import animated_png
+from helpers.atari import make_pong, make_pong_to_watch
+from helpers.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from helpers.evaluation import evaluate
 from helpers.plotting import LiveCurve, load_curves, show
 from helpers.prioritized import PrioritizedFrameReplayMemory, PrioritizedReplayMemory
 from helpers.replay import FrameBatch, FrameReplayMemory, ReplayMemory, Transition
-from helpers.runtime import check_learned, profile, seed_everything, versions
+from helpers.runtime import (
+    build_dir,
+    check_learned,
+    commit,
+    profile,
+    seed_everything,
+    versions,
+)
 
 QUICK = profile() == "quick"
-torch.set_num_threads(1)  # these networks are so small that more threads only wait
+torch.set_num_threads(1)  # CartPole's networks are so small that more threads only wait
 versions()
 
 # %% [markdown]
@@ -101,7 +111,8 @@ versions()
 # the name), and let the network say the probability of each. The target distribution is the next
 # state's, moved: every atom $z$ becomes $r + \gamma z$. Those values lie *between* the atoms, so
 # each of them hands its probability to its two neighbours, the nearer one gets more.
-#
+
+# %% [markdown]
 # By hand: atoms 0, 1, 2, 3 and $\gamma = 0.5$, reward 1, next state's probabilities 0, 0, 0.4, 0.6.
 # Atom 2 moves to $1 + 0.5\cdot2 = 2$: its 0.4 go to atom 2. Atom 3 moves to 2.5: of its 0.6 half
 # goes to atom 2 and half to atom 3. Result: 0, 0, 0.7, 0.3, with mean 2.3. Check: $1 +
@@ -138,7 +149,8 @@ assert torch.allclose(ended, torch.tensor([[0.0, 1, 0, 0]]))
 # that falls exactly on an atom goes there whole: in the usual form, with `floor` and `ceil`, both
 # neighbours are then the same atom, both shares come out as 0, and the probability is **lost**. The
 # form above, "one minus the distance", cannot lose any. Values beyond the ends go to the last atom.
-# The picture shows the three steps.
+# What lies between two atoms is shared out to both, so with every step back a learned distribution
+# becomes a little wider than the truth. The picture shows the three steps.
 
 # %%
 support = torch.linspace(-1, 1, 9)
@@ -177,7 +189,8 @@ show(figure, "07_projection")
 # What pulls a number to a quantile? A lopsided absolute error. Take $\tau = 0.9$: let each outcome
 # *above* the number pull it up with strength 0.9, each one *below* pull it down with strength 0.1.
 # It rests where nine times as many outcomes lie below as above: at the 90 % quantile.
-#
+
+# %% [markdown]
 # $$\rho_\tau(u) = \bigl|\tau - \mathbb 1[u<0]\bigr|\; L(u), \qquad u = \text{target} - \theta,$$
 #
 # with $L$ the Huber loss divided by its $\kappa$: smooth below $\kappa$, the absolute error above.
@@ -439,6 +452,20 @@ class QNetwork(nn.Module):
             if isinstance(layer, NoisyLinear):
                 layer.resample()
 
+
+# %% tags=["nbval-check-output"]
+variants = {
+    "DQN": DQN,
+    "C51": replace(DQN, distribution="c51"),
+    "quantiles": replace(DQN, distribution="quantile"),
+    "Rainbow": RAINBOW,
+}
+print("           answer (B, A, N)   Q-values    weights")
+for name, config in variants.items():
+    net = QNetwork(config, CartBody(config.hidden[0]), num_actions=2)
+    answer = net(torch.zeros(32, 4))
+    shapes = f"{tuple(answer.shape)!s:<19}{tuple(net.mean(answer).shape)!s:<12}"
+    print(f"{name:<11}{shapes}{sum(p.numel() for p in net.parameters()):,}")
 
 # %% [markdown]
 # ### The loss
@@ -920,6 +947,7 @@ PONG_VARIANTS = {
 }
 
 
+# %%
 def train_pong(config, seed, live=None):
     """One training on eight games: the Brain and its curve (seed, agent steps, greedy mean)."""
     brain, curve = pong_brain(config, seed_everything(seed)), []
@@ -954,6 +982,118 @@ def calibrate(brain):
 
 
 # %% [markdown]
+# ## Train Rainbow on Pong
+#
+# In `full` one whole training, unless this machine has done it before. In `quick` a few thousand
+# agent steps, to go through every line; the trained agent then comes from `checkpoints/`.
+
+# %%
+torch.set_num_threads(1 if QUICK else 2)  # convolutions are worth a second thread
+own = build_dir("checkpoints") / "07_pong.safetensors"
+published = ROOT / "checkpoints" / own.name
+config = PONG_VARIANTS["rainbow"]
+if QUICK or not own.exists():
+    short = replace(config, agent_steps=2_000, learn_start=1_000, select_every=2_000)
+    live = LiveCurve(
+        "07_train_pong", window=1, title="Rainbow plays Pong", ylabel="greedy mean [points]"
+    )
+    brain, curve = train_pong(short if QUICK else config, seed=0, live=live)
+    assert brain.updates > 0
+    if not QUICK:
+        card = {
+            "notebook": "07_rainbow",
+            "commit": commit(),
+            "config": asdict(config),
+            "agent_steps": brain.agent_steps,
+            "updates": brain.updates,
+            "torch": torch.__version__,
+            "greedy_mean": curve[-1][2],
+            "games": 10,
+        }
+        save_checkpoint(own, {"q_net": brain.q_net.state_dict()}, card)
+
+# %%
+player = pong_brain(config, seed_everything(0))
+state = load_checkpoint(own if own.exists() and not QUICK else published)
+load_weights(player.q_net, state["q_net"], "q_net")
+judge = make_pong(3 if QUICK else 10, clip_rewards=False)
+pong_test = evaluate(player.greedy, judge, 20_000, max_agent_steps=4_000)
+judge.close()
+print(f"{len(pong_test.returns)} greedy games: {pong_test.mean:+.1f} ± {pong_test.std:.1f} points")
+
+# %% [markdown]
+# ## Watch what it expects
+#
+# Left the game, right the distribution of the chosen action: the discounted points still to come.
+# A point in sight is a peak of its own: at +1 when the opponent will miss the ball, at −1 when we
+# shall. Where the ball is far, there is one broad hill.
+
+
+# %%
+def expectations(player, seed, skip, length):
+    """Pictures of a greedy game beside the return distribution of each chosen action."""
+    watch, net = make_pong_to_watch(), player.q_net.eval()
+    obs, _ = watch.reset(seed=seed)
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(6, 3), dpi=80, width_ratios=(2, 3), layout="constrained"
+    )
+    picture = left.imshow(watch.render())
+    left.set_axis_off()
+    (line,) = right.step(net.support, np.zeros(len(net.support)), where="mid", color="#1f4e8c")
+    middle = right.axvline(0, color="#e8743b", linewidth=1)
+    right.set(xlabel="return [discounted points]", ylabel="probability", ylim=(0, 0.4))
+    frames = []
+    for t in range(skip + length):
+        with torch.inference_mode():
+            output = net(torch.from_numpy(obs[None]))
+            q = net.mean(output)[0]
+            probability = torch.softmax(output, dim=-1)[0, q.argmax()]
+        if t >= skip:
+            picture.set_data(watch.render())
+            line.set_ydata(probability)
+            middle.set_xdata([q.max()] * 2)
+            right.set_title(f"mean {q.max():+.2f} (orange)", fontsize=9)
+            figure.canvas.draw()
+            frames.append(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
+        obs, *_ = watch.step(int(q.argmax()))
+    plt.close(figure)
+    watch.close()
+    net.train()
+    return frames
+
+
+frames = expectations(player, seed=30_000, skip=40, length=60 if QUICK else 120)
+display(animated_png(frames, fps=12, max_bytes=500_000, alt="Pong and the return it expects"))
+
+# %% [markdown]
+# (How to read this follows with the recorded results.)
+
+# %% [markdown]
+# ## The ablation on Pong
+#
+# The same 100,000 agent steps and the same three seeds for each method. Three seeds are few: the
+# intervals are wide, and a difference inside them is none. `python -m benchmarks.ablate 07-pong
+# --seeds 3` repeats it.
+
+# %%
+PONG_NAMES = {
+    "DQN": "dqn",
+    "+ double": "double",
+    "+ dueling": "dueling",
+    "+ 3 steps": "n_step",
+    "+ prioritized": "prioritized",
+    "+ noisy": "noisy",
+    "+ C51": "c51",
+    "all": "rainbow",
+}
+curves = {
+    title: load_curves(ROOT / "results" / f"07_pong_{name}.csv", "agent_steps", "greedy_mean")
+    for title, name in PONG_NAMES.items()
+}
+print_table(curves, 0, np.random.default_rng(0))  # "solved": as good as the opponent
+show(draw_curves(curves, 0, "greedy mean [points]"), "07_pong_ablation")
+
+# %% [markdown]
 # (How to read this follows with the recorded results.)
 
 # %% [markdown]
@@ -961,16 +1101,16 @@ def calibrate(brain):
 #
 # | | Rainbow (Hessel et al. 2017) | Here |
 # |---|---|---|
-# | task | 57 Atari games, 200 million frames | CartPole, 50,000 agent steps |
-# | atoms | 51 on −10 … 10 | 51 on −1 … 0 |
+# | task | 57 Atari games, 200 million frames | CartPole, Pong of 400,000 frames |
+# | atoms | 51 on −10 … 10 | 51 on −1 … 0 (Pong: −3 … 3) |
 # | α, β at first | 0.5, 0.4 | the same |
 # | noise at first | σ₀ = 0.5 | the same |
 # | noise drawn | once for every action and batch | the same (Pong: once for eight games) |
 # | noisy layers | all dense ones | not the first one of CartPole |
 # | evaluation | with noise switched off | the same |
 # | priority | Kullback–Leibler loss | the same, clamped at 0 |
-# | target network | every 32,000 frames | every 64 updates |
-# | rate | 6.25e-5, Adam ε 1.5e-4 | 1e-3 → 0 |
+# | target network | every 32,000 frames | every 64 updates (Pong: 250 updates, 4,000 frames) |
+# | rate | 6.25e-5, Adam ε 1.5e-4 | 1e-3 → 0 (Pong: 1e-3 → 1e-4) |
 #
 # Quantile regression is not part of Rainbow; it stands beside C51 as the other usual form.
 

@@ -1,6 +1,6 @@
 """Notebook 05: targets and streams against numbers worked out by hand, probes, planted faults."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ NAMES = [
         "make_batch",
         "epsilon",
     ),
-    *("descend", "Brain", "Agent", "Environment", "ARENA", "promise_and_return"),
+    *("descend", "Brain", "Agent", "Environment", "make_cart", "ARENA", "promise_and_return"),
 ]
 
 
@@ -182,3 +182,64 @@ def test_only_the_switches_differ_between_variants(nb):
     for double, rule in ((False, "td_target"), (True, "double_target")):
         brain = nb["Brain"](replace(plain, double=double), np.random.default_rng(0))
         assert brain.target_rule is nb[rule]
+
+
+def test_copies_of_the_actions_push_left_and_right_in_turns(nb):
+    config = nb["Config"](copies=8)
+    env = nb["make_cart"](config)
+    assert env.action_space.n == 16
+    for action in range(16):
+        env.reset(seed=0)
+        obs, *_ = env.step(action)
+        assert (obs[1] > 0) == (action % 2 == 1)  # the cart's speed
+    few, many = (
+        nb["Brain"](config, np.random.default_rng(0), num_actions=n).q_values(np.zeros((3, 4), "f"))
+        for n in (2, 16)
+    )
+    assert few.shape == (3, 2) and many.shape == (3, 16)
+
+
+def test_without_the_mean_the_streams_are_only_added(nb):
+    torch.manual_seed(0)
+    net = nb["QNetwork"](nb["Config"](dueling=True, centred=False), 4, 3)
+    obs = torch.randn(5, 4)
+    features = net.body(obs / net.obs_scale)
+    torch.testing.assert_close(net(obs), net.value(features) + net.advantage(features))
+    net.centred = True
+    torch.testing.assert_close(net(obs).mean(dim=1), net.value(features)[:, 0])
+
+
+def test_squared_loss_feels_a_large_error_more(nb):
+    """One update by plain descent from an error of -10: Huber's gradient is 1, the squared 20."""
+    moved = {}
+    for squared in (False, True):
+        config = nb["Config"](batch=1, learn_start=1, squared=squared, clip_norm=1e9, lr=1e-3)
+        torch.manual_seed(0)
+        brain = nb["Brain"](config, np.random.default_rng(0))
+        brain.optimizer = torch.optim.SGD(brain.q_net.parameters(), lr=1e-3)
+        obs = np.zeros(4, np.float32)
+        brain.memory.push(obs, 0, -10.0, obs, True)
+        before, error = brain.q_net.q[2].bias.detach().clone(), 10 + brain.q_values(obs[None])[0, 0]
+        brain.update()
+        moved[squared] = (before - brain.q_net.q[2].bias.detach())[0].item() / 1e-3
+    assert moved[False] == pytest.approx(1.0, rel=1e-3)
+    assert moved[True] == pytest.approx(2 * error, rel=1e-3)
+
+
+def test_variants_differ_by_their_switches_only(source):
+    nb = define(source, ["Config", "DQN", "DOUBLE", "DUELING", "BOTH", "VARIANTS"])
+    switches = {
+        "dqn": {}, "double": {"double"}, "dueling": {"dueling"}, "both": {"double", "dueling"},
+        "uncentred": {"dueling", "centred"},
+        "promise_dqn": {"only_fall_counts"},
+        "promise_double": {"only_fall_counts", "double"},
+        "promise_dqn_16": {"only_fall_counts", "copies"},
+        "promise_double_16": {"only_fall_counts", "copies", "double"},
+        "promise_squared": {"only_fall_counts", "squared"},
+    }  # fmt: skip
+    plain = asdict(nb["Config"]())
+    found = {
+        name: {field for field, value in asdict(config).items() if value != plain[field]}
+        for name, config in nb["VARIANTS"].items()
+    }
+    assert found == switches

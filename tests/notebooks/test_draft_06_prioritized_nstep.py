@@ -1,5 +1,7 @@
 """Notebook 06: n-step windows against a slow reference, probes, bias as large as said, faults."""
 
+from dataclasses import asdict
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -24,7 +26,8 @@ from tools.definitions import TWINS, define
 TWIN = TWINS / "draft_06_prioritized_nstep.py"
 NAMES = [
     *("Config", "NStep", "beta", "td_target", "QNetwork", "make_batch", "epsilon", "descend"),
-    *("Brain", "Agent", "Environment", "cliff_walk", "updates_needed", "sweep"),
+    *("CountingMemory", "Brain", "Agent", "Environment", "cliff_walk", "updates_needed", "sweep"),
+    "steps_to_fall",
 ]
 
 
@@ -182,7 +185,7 @@ def test_importance_weights_keep_the_mean_right(nb, source):
     for name, (text, broken) in faults.items():
         assert text in source, name
         wrong = define(source.replace(text, broken), NAMES)
-        assert lottery(wrong, beta_start=1.0) > 0.17, name
+        assert lottery(wrong, beta_start=1.0) > 0.25, name
 
 
 def test_beta_climbs_to_one(nb):
@@ -235,3 +238,47 @@ def test_default_environment_pays_at_the_fall(nb):
         _, reward, over, _, _ = env.step(0)
         rewards.append(reward)
     assert rewards[-1] == -1.0 and not any(rewards[:-1]) and isinstance(env, gym.Env)
+
+
+def test_draws_are_counted_beside_those_of_a_uniform_memory(nb):
+    memory = nb["CountingMemory"](50, np.random.default_rng(0), alpha=0.0)
+    for i in range(30):
+        memory.push(np.float32([i]), 0, 0.0, np.float32([i]), False)
+    drawn = np.zeros(30)
+    for _ in range(400):
+        for row in memory.sample(20, 1.0).batch:
+            drawn[int(row.obs[0])] += 1
+    np.testing.assert_array_equal(memory.drawn[:30], drawn)
+    np.testing.assert_allclose(memory.uniform[:30], 400 * 20 / 30)
+    assert memory.drawn[30:].sum() == memory.uniform[30:].sum() == 0
+    assert [int(row.obs[0]) for row in memory.rows()] == list(range(30))
+
+
+def test_variants_differ_by_their_switches_only(source):
+    nb = define(source, ["Config", "DQN", "N_STEP", "PRIORITIZED", "BOTH", "VARIANTS"])
+    plain = asdict(nb["Config"]())
+    found = {
+        name: {field: value for field, value in asdict(config).items() if value != plain[field]}
+        for name, config in nb["VARIANTS"].items()
+    }
+    assert found == {
+        "dqn": {},
+        "n_step": {"n_step": 3},
+        "prioritized": {"prioritized": True},
+        "both": {"n_step": 3, "prioritized": True},
+        "n_step_5": {"n_step": 5},
+    }
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_steps_to_the_fall(nb, n):
+    """A game that falls with its 6th step, one stopped after 5, one that falls with its 4th."""
+    window, rows, expected = nb["NStep"](n, 1.0), [], []
+    for length, falls in ((6, True), (5, False), (4, True)):
+        obs = [np.float32([t]) for t in range(length + 1)]
+        for t in range(length):
+            over = t == length - 1
+            step = Transition(obs[t], 0, 0.0, obs[t + 1], over and falls)
+            rows += window.add(step, over and not falls)
+        expected += [length - t if falls else 1_000 for t in range(length if falls else 6 - n)]
+    assert nb["steps_to_fall"](rows, n).tolist() == expected

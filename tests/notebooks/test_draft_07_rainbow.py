@@ -1,7 +1,7 @@
 """Notebook 07: projections against a slow reference, learned distributions, noise, faults."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -391,33 +391,38 @@ def test_quantiles_learn_the_distribution_itself():
 
 
 def test_quantiles_of_a_lopsided_coin_have_its_mean():
-    """With κ = 1 the errors count as squares; what is learned has a mean of 0.18 then."""
+    """With κ = 1 the errors count as squares, and the rare prize counts too much."""
     settings = dict(distribution="quantile", atoms=20, **LONG)
     learned = distribution_of(trained(NB, RareCoin, **settings), 1.0).mean(dim=0)
     assert learned.mean().item() == pytest.approx(0.1, abs=0.04)
     assert learned[:16].max().item() < 0.1
+    squares = distribution_of(trained(NB, RareCoin, **settings, kappa=1.0), 1.0)
+    assert squares.mean().item() > 0.14
 
 
-def best_action_is_found(nb):
-    """Whether noise alone explores well enough, in the whole Rainbow."""
-    whole = dict(METHODS["all"], n_step=3, noisy=True)
-    for kind in (k for k in SHORT if len(set(next(iter(k.expected.values())))) > 1):
-        brain = trained(nb, kind, **whole)
-        for obs, expected in kind.expected.items():
-            if len(set(expected)) > 1:
-                assert brain.greedy(np.array([[obs]], np.float32))[0] == np.argmax(expected)
+CHOICES = [k for k in SHORT if any(len(set(q)) > 1 for q in k.expected.values())]
 
 
-def test_rainbow_finds_the_best_action():
-    best_action_is_found(NB)
+@pytest.mark.parametrize("kind", CHOICES, ids=lambda kind: kind.__name__)
+def test_rainbow_finds_the_best_action(kind):
+    """Noise alone explores well enough."""
+    brain = trained(NB, kind, **METHODS["all"], n_step=3, noisy=True)
+    for obs, expected in kind.expected.items():
+        if len(set(expected)) > 1:
+            assert brain.greedy(np.array([[obs]], np.float32))[0] == np.argmax(expected)
+
+
+def sigma_is_learned(nb):
+    brain = trained(nb, SHORT[0], noisy=True)
+    sigmas = [p for name, p in brain.q_net.named_parameters() if "weight_sigma" in name]
+    assert sigmas and all(p.grad is not None and p.grad.abs().sum() > 0 for p in sigmas)
+    assert abs(nb["mean_sigma"](brain.q_net) / (0.5 * 32**-0.5) - 1) > 1e-3  # not as at first
 
 
 def test_sigma_is_learned():
-    brain = trained(NB, SHORT[0], noisy=True)
-    first = 0.5 * 32**-0.5
-    assert all(p.grad.abs().sum() > 0 for n, p in brain.q_net.named_parameters() if "sigma" in n)
+    sigma_is_learned(NB)
     with pytest.raises(AssertionError):
-        assert NB["mean_sigma"](brain.q_net) == pytest.approx(first, rel=1e-3)
+        sigma_is_learned(planted("self.weight_sigma * noise", "self.weight_sigma.detach() * noise"))
 
 
 # --- Pong -------------------------------------------------------------------------------------
@@ -452,3 +457,42 @@ def test_pong_takes_the_background_away_before_the_first_update():
     assert brain.updates > 0 and not curve
     for network in (brain.q_net, brain.target_net):
         assert network.body.mean_frame.mean() > 10
+
+
+# --- variants ---------------------------------------------------------------------------------
+
+METHOD = {
+    "double": True, "dueling": True, "n_step": 3, "prioritized": True, "noisy": True,
+    "distribution": "c51",
+}  # fmt: skip
+
+
+def changes(which):
+    """What each variant changes of the notebook's first one, "dqn"."""
+    variants = ablate.variants_of(which, ablate.load(which))
+    plain = asdict(variants["dqn"])
+    return {
+        name: {field: value for field, value in asdict(config).items() if value != plain[field]}
+        for name, config in variants.items()
+    }
+
+
+def test_variants_differ_by_their_switches_only():
+    expected = {
+        "dqn": {},
+        "noisy": {"noisy": True},
+        "c51": {"distribution": "c51"},
+        "quantile": {"distribution": "quantile"},
+        "rainbow": METHOD,
+        "rainbow_quantile": {**METHOD, "distribution": "quantile"},
+    }
+    for left_out in METHOD:
+        rest = {field: value for field, value in METHOD.items() if field != left_out}
+        expected["no_" + left_out] = rest
+    assert changes("07") == expected
+
+
+def test_pong_variants_differ_by_their_switches_only():
+    expected = {"dqn": {}, "c51": {"distribution": "c51"}, "rainbow": METHOD}
+    expected |= {name: {name: METHOD[name]} for name in METHOD if name != "distribution"}
+    assert changes("07-pong") == expected
