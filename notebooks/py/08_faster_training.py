@@ -1411,23 +1411,23 @@ def load_player(file):
 
 TEST_GOAL = 15  # a margin: the goal of 18 was reached on games that stopped the training
 TEST_SEED, GAMES = 20_000, 3 if QUICK else 10
+LIMIT = 2_000 if QUICK else config.max_game  # agent steps; then a game counts as it stands
+JUDGED = ("target_net",) if QUICK else ("target_net", "q_net")
 players, tests = {}, {}
-print(f"score of {GAMES} games" + " " * 23 + "target network      Q-network")
+print(f"score of {GAMES} games by {' and by '.join(JUDGED)}")
 for stage in ("start", "middle", "end"):
-    player, card = load_player(stage_file(stage))
-    for network in ("target_net", "q_net"):
-        values = {"target_net": player.steady_values, "q_net": player.q_values}[network]
+    players[stage], card = load_player(stage_file(stage))
+    line_of_stage = f"{stage:<7}{card['agent_steps']:>8,} agent steps {card['minutes']:>5.1f} min"
+    for network in JUDGED:
+        steady = network == "target_net"
+        values = players[stage].steady_values if steady else players[stage].q_values
         test_envs = make_pong(GAMES, clip_rewards=False)
-        tests[stage, network] = evaluate(
-            lambda obs, values=values: values(obs).argmax(1), test_envs, TEST_SEED, config.max_game
+        tests[stage, network] = test = evaluate(
+            lambda obs, values=values: values(obs).argmax(1), test_envs, TEST_SEED, LIMIT
         )
         test_envs.close()
-    players[stage] = player
-    scores = [
-        f"{tests[stage, n].mean:+6.1f} ± {tests[stage, n].std:<4.1f}"
-        for n in ("target_net", "q_net")
-    ]
-    print(f"{stage:<7}{card['agent_steps']:>8,} agent steps {card['minutes']:>5.1f} min", *scores)
+        line_of_stage += f"{test.mean:>+9.1f} ± {test.std:.1f}"
+    print(line_of_stage)
 
 # %% [markdown]
 # The same seven seconds of play, three times: the agent of each stage plays a game from the same
@@ -1467,7 +1467,7 @@ def points(player, seed):
     envs = make_pong(1, clip_rewards=False)
     obs, _ = envs.reset(seed=seed)
     found, last = [], 0
-    for t in range(1, config.max_game + 1):
+    for t in range(1, LIMIT + 1):
         obs, reward, terminated, truncated, _ = envs.step(player.greedy(obs))
         if reward[0]:
             found.append(f"{reward[0]:+.0f}"[0] + str(t - last))
