@@ -32,7 +32,15 @@ PIXELS = [
 NOTEBOOKS = {
     "05": (
         "draft_05_double_dueling",
-        [*COMMON, "DOUBLE", "combine", "stream", "double_target", "make_cart", "promise_and_return"],
+        [
+            *COMMON,
+            "DOUBLE",
+            "combine",
+            "stream",
+            "double_target",
+            "make_cart",
+            "promise_and_return",
+        ],
     ),
     "06": (
         "draft_06_prioritized_nstep",

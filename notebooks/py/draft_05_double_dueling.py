@@ -353,8 +353,8 @@ for name, config in {"plain": DQN, "dueling": DUELING}.items():
 # %% [markdown]
 # ## Brain, Agent, Environment
 #
-# The Brain of notebook 3, for this one recipe. What is new is which target it takes. `make_cart` can
-# give CartPole more actions, which the text below has a use for; they are 2 otherwise.
+# The Brain of notebook 3, for this one recipe. What is new is which target it takes. `make_cart`
+# can give CartPole more actions, which an experiment below has a use for; they are 2 otherwise.
 
 
 # %%
@@ -709,8 +709,9 @@ show(figure, "05_streams")
 # %% [markdown]
 # ## The ablation
 #
-# DQN, each change alone, both together, and dueling without the subtracted mean: the same 50,000 agent steps, the same 20 seeds, the same
-# loop. Each figure is a mean over the seeds, with its 95 % bootstrap interval:
+# DQN, each change alone, both together, and dueling without the subtracted mean: the same 50,000
+# agent steps, the same 20 seeds, the same loop. Each figure is a mean over the seeds, with its 95 %
+# bootstrap interval:
 #
 # - **solved at**: agent steps until 100 greedy episodes last 475 steps on average (or 50,000);
 # - **area**: the mean of the 20 evaluations of a training, the area under its curve;
@@ -806,8 +807,8 @@ check_learned("double and dueling: test mean [agent steps]", test.mean, at_least
 # 3. *(10 min)* Replace the mean in `combine` by the maximum. What is V now?
 # 4. *(15 min)* Copy the target after every update (`target_every=1`). Why are the targets of DQN
 #    and Double DQN nearly the same then?
-# 5. *(20 min)* Give CartPole 64 actions (`copies=32`). What do you expect of the gap, from the first
-#    figure of this notebook? Train one seed of each method and look.
+# 5. *(20 min)* Give CartPole 64 actions (`copies=32`). What do you expect of the gap, from the
+#    first figure of this notebook? Train one seed of each method and look.
 
 # %% [markdown]
 # ## Summary

@@ -736,6 +736,7 @@ assert epsilon(both.brain.config, both.brain.agent_steps) < 0.5
 # often as it would have been from a uniform memory. Left: by the angle of the pole at the first
 # step of a transition. Right: by how many agent steps lie between that step and the fall.
 
+
 # %%
 def steps_to_fall(rows, n):
     """Agent steps from the first step of each transition to the fall, (N,); 1,000 is far away."""

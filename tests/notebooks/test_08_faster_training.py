@@ -232,7 +232,9 @@ def test_an_update_is_the_one_of_notebook_04(nb, nb04):
 
 def test_learning_rate_is_filled_in_place(nb):
     """A captured graph would not see another tensor."""
-    config = replace(nb["Config"](), channels=(4, 4, 4), hidden=16, num_envs=2, capacity=64)
+    config = replace(
+        nb["Config"](), channels=(4, 4, 4), hidden=16, num_envs=2, train_every=2, capacity=64
+    )
     agent = nb["Agent"](config, 6, CPU, np.random.default_rng(0))
     rate = agent.brain.optimizer.param_groups[0]["lr"]
     for _ in range(8):
@@ -245,7 +247,9 @@ def test_learning_rate_is_filled_in_place(nb):
 
 
 def test_the_target_follows_with_every_update(nb):
-    config = replace(nb["Config"](), channels=(4, 4, 4), hidden=16, num_envs=2, capacity=64)
+    config = replace(
+        nb["Config"](), channels=(4, 4, 4), hidden=16, num_envs=2, train_every=2, capacity=64
+    )
     agent = nb["Agent"](replace(config, batch=2, tau=0.25), 6, CPU, np.random.default_rng(0))
     for t in range(8):
         obs = np.full((2, 4, 84, 84), t, np.uint8)
@@ -300,6 +304,12 @@ def training(nb, tmp_path):
         return environment(config, CPU)
 
     return make
+
+
+@pytest.mark.parametrize("train_every", [3, 16])
+def test_updates_that_would_never_come_are_refused(nb, train_every):
+    with pytest.raises(ValueError, match=f"divide num_envs .*got {train_every} and 8"):
+        nb["Config"](train_every=train_every)
 
 
 def test_stages_are_published_and_the_goal_ends_the_training(training, tmp_path):
