@@ -1561,8 +1561,8 @@ show(figure, "08_seeds")
 #
 # The curves have two shapes. Seeds 0 and 1 climb from below −4 to over 18 within 60,000 agent
 # steps. The other three stand between −4 and 11 for 90,000 to 170,000: they win somewhat more
-# points than they lose, and improve slowly. And three of the five arrive with a jump, from 7, 9 and 12 points
-# to 19 between two evaluations.
+# points than they lose, and improve slowly. And three of the five arrive with a jump, from 7, 9 and
+# 12 points to 19 between two evaluations.
 
 # %% [markdown]
 # **Two usual failures.** *It learns, but more slowly than before you made it fast*: compare the
