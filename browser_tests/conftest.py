@@ -96,6 +96,9 @@ def lab(tmp_path_factory):
         environment[f"{kind}_DIR" if kind != "IPYTHON" else "IPYTHONDIR"] = str(folder / kind)
     for kind in ("SETTINGS", "WORKSPACES"):
         environment[f"JUPYTERLAB_{kind}_DIR"] = str(folder / kind)
+    tracker = folder / "SETTINGS" / "@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
+    tracker.parent.mkdir(parents=True)
+    tracker.write_text('{"windowingMode": "none"}')  # else cells out of sight are not in the page
     with (folder / "lab.log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
     address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120

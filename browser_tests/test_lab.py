@@ -1,5 +1,6 @@
 """The core notebooks in a real JupyterLab: Run All, then look."""
 
+import base64
 import json
 import time
 import urllib.request
@@ -15,6 +16,26 @@ PICTURES = """[...document.querySelectorAll('.jp-CodeCell')].flatMap((cell, i) =
     [...cell.querySelectorAll('.jp-RenderedImage img')].filter(m => !m.closest('.jupyter-widgets'))
     .map((m, k) => [`${i}/${k}`, m.src]))"""  # place and content, those in widgets left out
 IN_WIDGETS = "[...document.querySelectorAll('.jupyter-widgets img')].map(i => i.src)"
+
+
+def animations(cells):
+    """Animated pictures among the outputs, as they stand in a page's addresses."""
+    for cell in cells:
+        for output in cell.outputs:
+            picture = output.get("data", {}).get("image/png", "").replace("\n", "")
+            if b"acTL" in base64.b64decode(picture)[:100]:  # the chunk that makes a PNG move
+                yield picture
+
+
+def assert_plays(page, picture):
+    """Fail unless the picture looks different within a second or two."""
+    shown = page.locator(f".jp-RenderedImage img[src$='{picture[-60:]}']").first
+    shown.scroll_into_view_if_needed(timeout=10_000)
+    seen = set()
+    for _ in range(12):
+        seen.add(shown.screenshot())
+        page.wait_for_timeout(120)
+    assert len(seen) > 2, "the picture stands still"
 
 
 def kernel_states(address):
@@ -84,6 +105,9 @@ def test_run_all(open_page, fresh, name):
     outputs = [output for cell in cells for output in cell.outputs]
     assert all(cell.execution_count for cell in cells), "a cell was not run"
     assert not [o.ename for o in outputs if o.output_type == "error"]
+    moving = list(animations(cells))
+    assert moving, "no animation among the outputs"
+    assert_plays(page, moving[-1])
     if name != "01_q_table":  # its training is over before the curve is drawn again
         assert pictures > 1, "no plot was ever redrawn"
     assert watch.errors == [] or all("favicon" in e for e in watch.errors), watch.errors
