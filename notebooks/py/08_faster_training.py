@@ -133,9 +133,9 @@ class CartNetwork(nn.Module):
 
 # %%
 def microseconds(function, repeats=200):
-    """Time of one call: the median of seven rounds."""
+    """Time of one call: the median of some rounds."""
     rounds = []
-    for _ in range(7):
+    for _ in range(3 if QUICK else 7):
         started = time.perf_counter()
         for _ in range(repeats):
             function()
@@ -819,9 +819,9 @@ Bench.keep, Bench.draw = keep, draw
 def warm_up(way):
     """A Bench with a filled memory, after its first updates."""
     bench = Bench(way, device)
-    for _ in range(480 // way.games):
+    for _ in range((240 if QUICK else 480) // way.games):
         bench.turn(learning=False)
-    for _ in range(80 // way.games):
+    for _ in range((24 if QUICK else 80) // way.games):
         bench.turn()
     bench.clock.seconds.clear()
     return bench
@@ -993,7 +993,7 @@ def bytes_per_transition(bench):
     return bench.memory.nbytes / bench.memory.capacity
 
 
-ROUNDS, STEPS = (2, 160) if QUICK else (3, 320)
+ROUNDS, STEPS = (2, 64) if QUICK else (3, 320)
 benches = {name: warm_up(way) for name, way in ways.items() if not (QUICK and way.compiled)}
 times = {name: [] for name in benches}
 for _ in range(ROUNDS):
@@ -1377,8 +1377,8 @@ START_FROM = None  # or "start", "middle"
 torch.set_num_threads(THREADS)
 if QUICK:
     config = replace(
-        config, num_envs=4, train_every=4, agent_steps=4_000, learn_start=1_000,
-        epsilon_steps=2_000, evaluate_every=4_000, games=2,
+        config, num_envs=4, train_every=4, agent_steps=4_000, learn_start=2_000,
+        epsilon_steps=1_500, evaluate_every=4_000, games=2,
     )  # fmt: skip
 environment = Environment(config, device)
 untrained = [p.detach().clone() for p in environment.agent.brain.target_net.parameters()]
@@ -1417,8 +1417,8 @@ def load_player(file):
 
 
 TEST_GOAL = 15  # a margin: the goal of 18 was reached on games that stopped the training
-TEST_SEED, GAMES = 20_000, 3 if QUICK else 10
-LIMIT = 2_000 if QUICK else config.max_game  # agent steps; then a game counts as it stands
+TEST_SEED, GAMES = 20_000, 2 if QUICK else 10
+LIMIT = 1_800 if QUICK else config.max_game  # agent steps; then a game counts as it stands
 JUDGED = ("target_net",) if QUICK else ("target_net", "q_net")
 players, tests = {}, {}
 print(f"score of {GAMES} games by {' and by '.join(JUDGED)}")
@@ -1478,7 +1478,7 @@ def points(player, seed):
     envs = make_pong(1, clip_rewards=False)
     obs, _ = envs.reset(seed=seed)
     found, last = [], 0
-    for t in range(1, LIMIT + 1):
+    for t in range(1, 601 if QUICK else LIMIT + 1):
         obs, reward, terminated, truncated, _ = envs.step(player.greedy(obs))
         if reward[0]:
             found.append(f"{reward[0]:+.0f}"[0] + str(t - last))
@@ -1518,7 +1518,7 @@ check_learned(f"Pong, greedy mean of {GAMES} games [points]", learned, at_least=
 # %%
 def activity(player):
     """Share of pictures for which each hidden unit is above 0, (hidden,)."""
-    envs = make_pong(8)
+    envs = make_pong(2 if QUICK else 8)
     obs, _ = envs.reset(seed=TEST_SEED)
     above = []
     for t in range(300):
