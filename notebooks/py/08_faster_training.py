@@ -1637,7 +1637,7 @@ show(figure, "08_replay_ratio")
 # | returns | 3 rewards | 5 rewards | **yes**: news travels faster |
 # | learning rate falls | over 200,000 agent steps | over 150,000 | **yes** |
 # | LayerNorm before the last ReLU | no | yes | **yes**: fewer silent units |
-# | target network | copied every 1,000 agent steps | follows: τ = 0.005 | **yes**: an average aims |
+# | target network | copied every 1,000 agent steps | follows: τ = 0.005 | **yes**: steadier aim |
 # | who is judged | the Q-network, best weights kept | the target network | **yes** |
 # | training ends | mean 20 or 200,000 agent steps | mean 18 or 400,000 | it is shorter |
 # | evaluation | counted in the minutes | not counted | no |
