@@ -1579,7 +1579,8 @@ show(figure, "08_seeds")
 # minutes). So one training says little about a change: the *seed* alone makes a factor of three.
 # Notebook 04's three seeds passed 18 points at 180,000 to 200,000 agent steps. So the number of
 # agent steps has hardly changed, it only varies more: what became shorter is the agent step.
-#
+
+# %% [markdown]
 # The curves have two shapes. Seeds 0 and 1 climb from below −4 to over 18 within 60,000 agent
 # steps. The other three stand between −4 and 11 for 90,000 to 170,000: they win somewhat more
 # points than they lose, and improve slowly. And three of the five arrive with a jump, from 7, 9 and
