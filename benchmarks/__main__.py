@@ -49,11 +49,15 @@ def plan(bench, options):
 
 
 def other_work():
-    """CPU seconds that this machine has worked so far, but for finished runs (of Linux)."""
+    """CPU seconds that other work has taken so far (Linux), finished runs left out.
+
+    Of this machine, and of others on the same host if it is a virtual one ("steal").
+    """
     if not Path("/proc/stat").exists():
         return 0.0
-    user, nice, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
-    all_work = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    fields = map(int, Path("/proc/stat").read_text().split()[1:9])
+    user, nice, system, _idle, _iowait, irq, softirq, steal = fields
+    all_work = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
     return all_work - os.times().children_user - os.times().children_system
 
 

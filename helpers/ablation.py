@@ -86,17 +86,17 @@ def print_table(variants, goal, rng):
         raise ValueError(f"expected the same seeds for every variant, got {seeds}")
     figures = {title: figures_per_seed(curves, goal) for title, curves in variants.items()}
     wide, columns = max(map(len, variants)), ("solved_at", "area", "last")
-    heads = "".join(f"{head:<28}" for head in ("  solved at [agent steps]", "  area", "  last"))
+    heads = "".join(f"{head:<27}" for head in ("  solved at [agent steps]", "  area", "  last"))
     print(f"{'':<{wide}}  solved {heads}worst")
     for title, found in figures.items():
         solved = f"{found['solved'].sum():>3}/{len(found['solved'])}"
         marks = "" if found["solved"].all() else ">= ", "", ""
-        row = "".join(f"{text(found[c], m):<28}" for c, m in zip(columns, marks, strict=True))
+        row = "".join(f"{text(found[c], m):<27}" for c, m in zip(columns, marks, strict=True))
         print(f"{title:<{wide}} {solved:>7} {row}{found['last'].min():>5.0f}")
     print(f"\nminus {first}: an interval that contains 0 shows no difference")
     for title in others:
         differences = (figures[title][c] - figures[first][c] for c in columns)
-        row = "".join(f"{text(d, form='{:+,.0f}'):<28}" for d in differences)
+        row = "".join(f"{text(d, form='{:+,.0f}'):<27}" for d in differences)
         print(f"{title:<{wide}} {'':>7} {row}".rstrip())
 
 

@@ -103,6 +103,19 @@ def test_finished_runs_are_no_other_work_and_strangers_are(monkeypatch):
     assert bench.other_work() - now < -9
 
 
+def test_what_the_host_gives_to_other_guests_counts_as_disturbance(monkeypatch, tmp_path):
+    fake, found = tmp_path / "stat", []
+    monkeypatch.setattr(bench, "Path", lambda name: fake)
+    for steal in (300, 500):
+        fake.write_text(f"cpu  100 20 30 5000 60 7 8 {steal} 9 9\ncpu0 …\n")
+        found.append(bench.other_work())
+    ticks = bench.os.sysconf("SC_CLK_TCK")
+    assert found[1] - found[0] == pytest.approx(200 / ticks, abs=0.05)
+    times = bench.os.times()
+    children = times.children_user + times.children_system
+    assert found[0] + children == pytest.approx((100 + 20 + 30 + 7 + 8 + 300) / ticks, abs=0.05)
+
+
 def test_ratios_in_the_file_say_how_much_better_ours_is():
     rows = [race_row("ours", 0, 2.0), race_row("peer", 0, 20.0), race_row("late", 0, 4.0, False)]
     found = report.all_ratios(data_of(rows))

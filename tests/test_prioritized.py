@@ -286,7 +286,7 @@ FAULTS = {  # (text, broken text, the test that must notice)
                                test_shares_and_weights_by_hand),
     "frames: priority entered for the wrong game": (
         "self._enter(env * self._slots + slot)",
-        "self._enter((1 - env) * self._slots + slot)",
+        "self._enter(0 * env + slot)",
         test_frames_are_rebuilt_and_drawn_by_priority,
     ),
     "frames: transitions drawn that are not complete": (

@@ -229,7 +229,7 @@ def test_squared_loss_feels_a_large_error_more(nb):
 def test_variants_differ_by_their_switches_only(source):
     nb = define(source, ["Config", "DQN", "DOUBLE", "DUELING", "BOTH", "VARIANTS"])
     switches = {
-        "dqn": {}, "double": {"double"}, "dueling": {"dueling"}, "both": {"double", "dueling"},
+        "dqn": set(), "double": {"double"}, "dueling": {"dueling"}, "both": {"double", "dueling"},
         "uncentred": {"dueling", "centred"},
         "promise_dqn": {"only_fall_counts"},
         "promise_double": {"only_fall_counts", "double"},
