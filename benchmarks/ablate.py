@@ -116,8 +116,6 @@ def main():
     changed = [name for name in variants if recorded.get(name, now[name]) != now[name]]
     if options.resume and changed:
         parser.error(f"{changed} were recorded with other settings: run them without --resume")
-    recorded |= {name: now[name] for name in variants}
-    write_atomically(path, json.dumps(recorded, indent=1).encode())
     start = options.notebook.replace("-", "_")
     paths = {name: options.folder / f"{start}_{name}.csv" for name in variants}
     runs = {name: finished(path) if options.resume else {} for name, path in paths.items()}
@@ -130,6 +128,8 @@ def main():
             runs[name][seed] = job.result()
             rows = [row for seed in sorted(runs[name]) for row in runs[name][seed]]
             save_curves(paths[name], nb["CURVE"], rows)
+            recorded[name] = now[name]  # after the curves: until then the old ones are there
+            write_atomically(path, json.dumps(recorded, indent=1).encode())
             print(f"{done} of {len(missing)}: {name}, seed {seed}", flush=True)
 
 

@@ -1,5 +1,6 @@
 """Ablations: intervals that cover what they say, figures worked out by hand."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -94,3 +95,27 @@ def test_curves_of_other_settings_are_not_continued(tmp_path, monkeypatch, capsy
     with pytest.raises(SystemExit):
         ablate.main()
     assert "other settings" in capsys.readouterr().err
+
+
+def ablate_in_threads(monkeypatch, folder, train):
+    """Run the command for one seed of DQN, with a stand-in for the training."""
+    monkeypatch.setattr(ablate, "ProcessPoolExecutor", ThreadPoolExecutor)
+    monkeypatch.setattr(ablate, "train", train)
+    command = "ablate 05 --variants dqn --seeds 1 --folder"
+    monkeypatch.setattr("sys.argv", [*command.split(), str(folder)])
+    ablate.main()
+
+
+def test_settings_are_recorded_with_the_curves_and_not_before(tmp_path, monkeypatch):
+    now, _, path = ablate.settings("05", tmp_path)
+    path.write_text('{"dqn": {"gamma": 0.5}}')
+
+    def stopped(*run):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ablate_in_threads(monkeypatch, tmp_path, stopped)
+    assert ablate.settings("05", tmp_path)[1] == {"dqn": {"gamma": 0.5}}  # as the old curves
+    ablate_in_threads(monkeypatch, tmp_path, lambda *run: [(0, 2_500, 9.0, 1.0, 1.0)])
+    assert ablate.settings("05", tmp_path)[1] == {"dqn": now["dqn"]}
+    assert list(ablate.finished(tmp_path / "05_dqn.csv")) == [0]

@@ -20,7 +20,7 @@
 # learning*](https://arxiv.org/abs/1803.02811), 2018; Ba, Kiros and Hinton, [*Layer
 # normalization*](https://arxiv.org/abs/1607.06450), 2016.
 #
-# `quick`: about a minute on two CPU cores. `full`: 13 minutes, of which Pong trains for 4.
+# `quick`: a minute and a half on two CPU cores. `full`: 13 minutes, of which Pong trains for 4.
 
 # %% [markdown]
 # ## You will be able to
@@ -1456,8 +1456,8 @@ for stage in ("start", "middle", "end"):
     print(line_of_stage)
 
 # %% [markdown]
-# The Q-network, to the right, is no worse here: as the learning rate falls, the shaking fades. To
-# judge the target network is a precaution, not a gain that this training shows.
+# In `full` the Q-network plays too, to the right, and is no worse: in this one training, to judge
+# the target network is a precaution, not a gain that shows.
 
 # %% [markdown]
 # The same seven seconds of play, three times: the agent of each stage plays a game from the same
@@ -1516,9 +1516,9 @@ for stage, player in players.items():
 # rallies last up to 200. The winner has found *one stroke* and repeats it: 19 of its 21 points take
 # 78 or 79 agent steps. That fits the jump at the end of the curves.
 #
-# It is also a warning. Without sticky actions a game hardly varies, so a trick that works once
-# works always. The score says that this game is won; it does not say that the agent could play
-# another opponent.
+# It is also a warning. Without sticky actions one game is much like the next, and a trick that
+# works once tends to work again. The score says that this game is won; it does not say that the
+# agent could play another opponent.
 
 # %%
 learned = tests["end", "target_net"].mean
@@ -1596,8 +1596,8 @@ show(figure, "08_seeds")
 # %% [markdown]
 # All five arrive, after 90,000 to 280,000 agent steps and 4 to 10 minutes (medians: 200,000, 7
 # minutes). So one training says little about a change: the *seed* alone makes a factor of three.
-# Notebook 04's three seeds passed 18 points at 180,000 to 200,000 agent steps. So the number of
-# agent steps has hardly changed, it only varies more: what became shorter is the agent step.
+# Notebook 04's three seeds passed 18 points at 180,000 to 200,000 agent steps. So few seeds do not
+# show that fewer agent steps are needed; what became shorter is the agent step.
 
 # %% [markdown]
 # The curves have two shapes. Seeds 0 and 1 climb from below −4 to over 18 within 60,000 agent
@@ -1642,8 +1642,8 @@ show(figure, "08_replay_ratio")
 # So the recipe has 4 uses.
 #
 # That is no law. Steps that cannot be simulated are dear, and there one pays many updates to save
-# some; where a simulator is fast, as on a GPU with thousands of games, one does the opposite. And
-# five seeds that differ by a factor of three would not show a gain of a tenth.
+# some; where a simulator is very fast, one can do the opposite. And five seeds that differ by a
+# factor of three would not show a gain of a tenth.
 
 # %% [markdown]
 # ## Differences from notebook 04
