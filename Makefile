@@ -4,12 +4,13 @@ PORT ?= 8888
 BIN := .venv/bin
 READY := .venv/.installed
 PEERS := .venv-bench/.installed
+COLAB := .venv-colab/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab record sync bench book slides test-browser lint clean
+.PHONY: help run test lab record sync bench book slides test-browser test-colab lint clean
 
 help:  ## list these targets
-	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 	@echo
 	@echo "  NB=04_pong_dqn   one notebook instead of all    PROFILE=full   train for real"
 
@@ -22,12 +23,13 @@ $(READY): requirements.txt constraints.txt
 run: $(READY)  ## execute the notebooks into build/ and show what was learned
 	$(BIN)/python tools/notebooks.py run $(NB) --profile $(PROFILE)
 
-test: $(READY)  ## everything CI checks
+test: $(READY)  ## style, unit tests, every notebook in quick
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
-	DQN_PROFILE=quick DQN_THREADS=1 $(BIN)/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-current-env \
-		--nbval-cell-timeout=300 --durations=4 notebooks/*.ipynb notebooks/solutions/*.ipynb
+	DQN_PROFILE=quick DQN_THREADS=1 $(BIN)/python -m pytest -q -p no:cacheprovider -n 2 --dist loadfile \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=300 --durations=4 \
+		notebooks/*.ipynb notebooks/solutions/*.ipynb
 
 lab: $(READY)  ## open JupyterLab on the first notebook
 	$(BIN)/jupyter lab --ip=127.0.0.1 --port=$(PORT) \
@@ -55,6 +57,14 @@ book slides: $(READY)  ## web pages of the executed notebooks; slides for a clas
 test-browser: book slides  ## notebooks and pages in Debian's Chromium
 	$(BIN)/pip install --quiet --disable-pip-version-check -r browser_tests/requirements.txt -c constraints.txt
 	$(BIN)/python -m pytest -q browser_tests
+
+$(COLAB): colab_tests/requirements.txt
+	$(PYTHON) -m venv .venv-colab
+	.venv-colab/bin/pip install --quiet --disable-pip-version-check -r colab_tests/requirements.txt
+	@touch $(COLAB)
+
+test-colab: $(READY) $(COLAB)  ## notebooks with the versions of a Colab, each file alone
+	$(BIN)/python -m pytest -q colab_tests
 
 lint: $(READY)  ## format and mend what ruff can
 	$(BIN)/ruff check --fix .

@@ -40,16 +40,17 @@ def test_notebook_and_twin_hold_the_same_cells(name):
 
 def test_every_set_up_is_the_same_and_the_address_stands_in_pyproject():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    address = re.search(r'Repository = "(https://github.com/(.+?))"', project)
+    address = re.search(r'^Repository = "(.+?)"', project, re.MULTILINE)[1]
+    owner_and_name = address.removeprefix("https://github.com/")
     setups = set()
     for name in ALL:
         cells = tool.read_twin(name).cells
-        [setup] = [c.source for c in cells if tool.SETUP in c.metadata.get("tags", [])]
+        [setup] = [c.source for c in cells if tool.is_setup(c)]
         setups.add(setup)
         colab = "https://colab.research.google.com/github"
-        assert f"({colab}/{address[2]}/blob/main/notebooks/{name}.ipynb)" in cells[0].source
+        assert f"({colab}/{owner_and_name}/blob/main/notebooks/{name}.ipynb)" in cells[0].source
     [setup] = setups
-    assert f'REPOSITORY = "{address[1]}"\n' in setup
+    assert f'REPOSITORY = "{address}"\n' in setup
 
 
 @pytest.mark.parametrize("name", ALL)

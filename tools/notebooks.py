@@ -29,16 +29,20 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 TWINS, ANSWERS = NOTEBOOKS / "py", NOTEBOOKS / "solutions" / "py"
 BUILD = ROOT / "build"
-SETUP = "setup"  # tag of the cell that finds or fetches the repository
+SETUP = "setup"  # tag of a cell
 EXERCISE = re.compile(r"^### Exercise (\d+)", re.MULTILINE)
 FULL_TIMEOUT = 24 * 3600  # seconds a cell may take
 QUICK_TIMEOUT = 600
 
 
+def is_setup(cell):
+    """Whether a cell is the one that finds or fetches the repository."""
+    return SETUP in cell.metadata.get("tags", [])
+
+
 def code_hash(notebook):
     """SHA-256 of all code cells but the set-up's, so outputs of other code can be told."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    cells = [cell for cell in cells if SETUP not in cell.metadata.get("tags", [])]
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and not is_setup(cell)]
     code = "\n\0\n".join(cell.source for cell in cells)
     return hashlib.sha256(code.encode()).hexdigest()
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import nbformat
 from nbconvert import SlidesExporter
 
+from notebooks import is_setup
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, BOOK, BUILD = ROOT / "notebooks", ROOT / "book", ROOT / "build"
 HEADING = re.compile(r"^#{1,2} ")
@@ -76,7 +78,7 @@ def as_slides(notebook):
     for cell in notebook.cells:
         heading = cell.cell_type == "markdown" and HEADING.match(cell.source)
         kind = "slide" if heading else "subslide" if cell.cell_type == "markdown" else "-"
-        if "setup" in cell.metadata.get("tags", []):
+        if is_setup(cell):
             kind = "skip"
         cell.metadata["slideshow"] = {"slide_type": kind}
     return notebook

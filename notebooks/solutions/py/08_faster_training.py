@@ -49,7 +49,7 @@ from dataclasses import replace
 import numpy as np
 
 from exercises.faster import check_next_rows, check_patches, check_speed_up, check_timer
-from helpers.runtime import pick_device
+from helpers.runtime import pick_device, profile
 from tools.definitions import load_definitions
 
 # %% [markdown]
@@ -127,7 +127,8 @@ NAMES = [
     "make_memory", "keep", "draw", "to_patches", "Patches", "warm_up", "seconds_per_step",
     "follow", "steady_values", "greedy",
 ]  # fmt: skip
-nb = load_definitions("08_faster_training", NAMES, {"device": pick_device()})
+given = {"device": pick_device(), "QUICK": profile() == "quick"}
+nb = load_definitions("08_faster_training", NAMES, given)
 nb["Bench"].keep, nb["Bench"].draw = nb["keep"], nb["draw"]
 base = dict(cpp=True, games=8, frames_once=True, fused=True, network=nb["ChannelsLast"])
 CHANGES = {
@@ -150,4 +151,4 @@ for channels, hidden in (((16, 32, 32), 256), ((32, 64, 64), 512)):
 #
 # The Environment needs `AGENT_ACTIONS = np.array([0, 2, 3])`, six becomes three in the Brain, and
 # `envs.send(AGENT_ACTIONS[actions])` translates. Three trainings each way take about an hour; with
-# trainings that differ twofold from seed to seed, a single pair says nothing.
+# trainings that differ threefold from seed to seed, a single pair says nothing.

@@ -1,0 +1,1 @@
+"""The notebooks as a Colab runs them: `make test-colab`."""
