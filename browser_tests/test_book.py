@@ -1,6 +1,8 @@
 """The book as a reader meets it."""
 
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -22,6 +24,46 @@ def test_a_page_is_whole_and_asks_nobody_else(open_page, book, name):
     )
     assert all(alt and "_images/" not in alt and width > 0 for alt, width in images), images
     assert images or name not in NOTEBOOKS
+
+
+class Links(HTMLParser):
+    """Where a page leads to, and the anchors it has."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.anchors = set(), {""}
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.anchors |= {attrs[key] for key in ("id", "name") if attrs.get(key)}
+        self.links |= {attrs[key] for key in ("href", "src") if attrs.get(key)}
+
+
+def test_every_link_leads_somewhere(book):
+    folder = ROOT / "build" / "book" / "html"
+    pages = {path: Links(path) for path in folder.glob("**/*.html")}
+    broken = []
+    for path, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            target = target / "index.html" if target.is_dir() else target
+            known = pages[target].anchors if target in pages else {unquote(parts.fragment)}
+            if not target.exists() or unquote(parts.fragment) not in known:
+                broken.append(f"{path.relative_to(folder)}: {link}")
+    assert not broken, broken
+    assert len(pages) >= len(PAGES)
+
+
+@pytest.mark.parametrize("name", [*NOTEBOOKS, *SOLUTIONS])
+def test_a_notebook_can_be_opened_elsewhere(book, name):
+    page = Links(ROOT / "build" / "book" / "html" / f"{name}.html")
+    assert any(link.startswith("https://colab.research.google.com/github/") for link in page.links)
+    assert any(link.endswith(f"{Path(name).name}.ipynb") and "://" not in link
+               for link in page.links), "no download"  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

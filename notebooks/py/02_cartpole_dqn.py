@@ -910,6 +910,10 @@ axes.legend(fontsize=8)
 show(figure, "02_bug")
 
 # %% [markdown]
+# In `full`: two of three broken trainings never get off the ground. The third climbs past 100 steps
+# and falls back to 40. So a curve that rises for a while does not prove the update right.
+
+# %% [markdown]
 # ## Differences from the paper
 #
 # | | Mnih et al. 2013 | a common teaching version | here |
