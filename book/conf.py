@@ -12,6 +12,8 @@ html_theme = "sphinx_book_theme"
 html_title = "Deep Q-Networks, from the Q-table to Pong"
 html_static_path, html_css_files = ["static"], ["wide.css"]
 html_copy_source = True
+html_favicon = "static/cart.svg"
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
 
 nb_execution_mode = "off"  # the pages show the recorded outputs
 nb_ipywidgets_js = {}  # sliders live in the notebook; a page asks for nothing from the network
