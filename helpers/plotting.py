@@ -121,8 +121,8 @@ def plot_learning_curve(
 def is_mine_normal(mine, recorded, *, title, xlabel, ylabel, window=1):
     """Draw a curve over the range of recorded seeds, and say in words whether it is usual.
 
-    What counts first is where the curve ends: the mean of its last fifth (of three points at
-    least), held against the same stretch of every recorded seed.
+    What counts first is where the curve ends: its last point, or the mean of its last fifth (three
+    points at least), whichever speaks for it, against the same of every recorded seed.
 
     Args:
         mine: (x, y) of your training, (T,) each.
@@ -167,10 +167,10 @@ def _verdict(x, y, recorded, xlabel):
     scale = max(np.abs([v for _, values in recorded.values() for v in values]))
     low, high = others.min(axis=0) - 0.02 * scale, others.max(axis=0) + 0.02 * scale
     below, above = y < low, y > high
-    tail = slice(-max(3, len(x) // 5), None)
-    end, ends = y[tail].mean(), others[:, tail].mean(axis=1)
-    as_low = int((ends <= end + 0.02 * scale).sum())
-    far_below = end < np.median(ends) - 0.25 * np.ptp(np.append(ends, others))
+    late = y[-max(3, len(x) // 5) :].mean(), others[:, -max(3, len(x) // 5) :].mean(axis=1)
+    ends = late, (y[-1], others[:, -1])  # a bad point at the end says little, a late rise much
+    as_low = max(int((them <= me + 0.02 * scale).sum()) for me, them in ends)
+    far_below = all(me < np.median(them) - 0.25 * np.ptp(others) for me, them in ends)
     seeds = f"the {len(recorded)} recorded seeds"
     usual = np.median([at[-1] for at, _ in recorded.values()])
     if x[-1] < 0.2 * usual:
