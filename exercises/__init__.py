@@ -37,20 +37,33 @@ def as_array(value):
     try:
         return np.asarray(value, float)
     except (TypeError, ValueError):
-        raise Wrong(f"expected numbers, got {type(value).__name__}") from None
+        inside = f" of unequal {type(value[0]).__name__}s" if _is_ragged(value) else ""
+        raise Wrong(f"expected numbers, got {type(value).__name__}{inside}") from None
+
+
+def _is_ragged(value):
+    """Whether a list holds lists (or arrays) of different lengths."""
+    return isinstance(value, list) and len({len(v) for v in value if hasattr(v, "__len__")}) > 1
 
 
 def copied(value):
     """A copy of an input, so that a function that changes it does no harm."""
     if isinstance(value, torch.Tensor):
         return value.clone()
-    return value.copy() if isinstance(value, np.ndarray) else value
+    return value.copy() if isinstance(value, (np.ndarray, list)) else value
 
 
 def short(array):
     """A few of the numbers, for a message."""
     flat = np.round(np.asarray(array, float).ravel(), 3)
+    if not np.ndim(array):
+        return f"{flat[0]:g}"
     return f"{flat[:6].tolist()}{' …' if flat.size > 6 else ''}"
+
+
+def nothing(answer):
+    """Whether a function that should return something returned nothing."""
+    return answer is None or answer is Ellipsis
 
 
 def call(function, *inputs):
@@ -58,11 +71,16 @@ def call(function, *inputs):
 
     Raises:
         Open: if nothing comes back.
+        Wrong: if nothing comes back, but an input was changed.
     """
-    answer = function(*map(copied, inputs))
-    if answer is None or answer is Ellipsis:
+    given = [*map(copied, inputs)]
+    answer = function(*given)
+    if not nothing(answer):
+        return answer
+    pairs = [pair for pair in zip(given, inputs, strict=True) if hasattr(pair[0], "shape")]
+    if all(agree(as_array(after), as_array(before)) for after, before in pairs):
         raise Open
-    return answer
+    raise Wrong("your function changes its input and returns nothing: is a `return` missing?")
 
 
 def call_each(function, inputs):
@@ -74,7 +92,7 @@ def call_each(function, inputs):
     """
     answers = [function(*map(copied, given)) for given in inputs]
     empty = [given for given, got in zip(inputs, answers, strict=True) if got is None]
-    if answers[0] is Ellipsis or len(empty) == len(answers):
+    if nothing(answers[0]) and (answers[0] is Ellipsis or len(empty) == len(answers)):
         raise Open
     if empty:
         raise Wrong(f"nothing comes back for the input {empty[0][0]}: is a `return` missing?")
@@ -86,7 +104,7 @@ def agree(a, b):
     return a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-def compare(answer, expected, what, mistakes=()):
+def compare(answer, expected, what, mistakes=(), given=None):
     """Hold numbers against the reference's.
 
     Args:
@@ -94,6 +112,7 @@ def compare(answer, expected, what, mistakes=()):
         expected: the reference's answer.
         what: what the numbers are, "targets".
         mistakes: (hint, answer of a usual mistake) pairs, most usual first.
+        given: what each number was asked for, "value -7.0"; for the message.
 
     Raises:
         Wrong: if shape or numbers differ; with the hint of the mistake that fits.
@@ -101,13 +120,25 @@ def compare(answer, expected, what, mistakes=()):
     got, expected = as_array(answer), as_array(expected)
     if agree(got, expected):
         return
-    told = f"expected {what} {short(expected)}, got {short(got)}"
+    if got.shape != expected.shape:
+        told = f"expected {what} of shape {expected.shape}, got shape {got.shape}"
+    else:
+        told = difference(got, expected, what, given)
     for hint, mistaken in mistakes:
         if agree(got, as_array(mistaken)):
             raise Wrong(f"{told}.\n  {hint}")
-    if got.shape != expected.shape:
-        raise Wrong(f"expected {what} of shape {expected.shape}, got {got.shape}")
     raise Wrong(told)
+
+
+def difference(got, expected, what, given=None):
+    """Words for how two arrays of one shape differ: all of it if short, else the first place."""
+    first = tuple(int(i) for i in np.argwhere(~np.isclose(got, expected, 1e-4, 1e-5))[0:1].ravel())
+    if expected.ndim and given is not None:
+        return f"expected {what}: {expected[first]:g} for {given[first[0]]}, got {got[first]:g}"
+    if expected.size <= 6:
+        return f"expected {what} {short(expected)}, got {short(got)}"
+    place = first[0] if len(first) == 1 else first
+    return f"expected {what} with {expected[first]:g} in place {place}, got {got[first]:g} there"
 
 
 def _is(frame, function):
@@ -126,7 +157,11 @@ def exercise(check):
     def answered(function):
         name = check.__name__.removeprefix("check_").replace("_", " ")
         try:
-            check(function)
+            with torch.random.fork_rng(devices=[]):  # the learner's own random numbers go on
+                check(function)
+        except NotImplementedError:
+            print(f"○ {name}: still open.")
+            return None
         except Open as reason:
             print(f"○ {name}: still open. {reason}")
             return None
@@ -134,10 +169,12 @@ def exercise(check):
             print(f"✗ {name}: not yet. {wrong}")
             return False
         except Exception as error:  # whatever the learner's code raises
-            print(f"✗ {name}: your function raised {type(error).__name__}: {error}")
             theirs = [f.line for f in traceback.extract_tb(error.__traceback__) if _is(f, function)]
             if theirs:
+                print(f"✗ {name}: your function raised {type(error).__name__}: {error}")
                 print(f"  at: {theirs[-1]}")
+            else:
+                print(f"✗ {name}: not yet. What came back cannot be used here: {error}")
             return False
         print(f"✓ {name}: right.")
         return True

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from exercises import Open, Wrong, call, compare, exercise
+from exercises import Open, Wrong, call, compare, exercise, nothing
 from helpers.replay import Transition
 
 
@@ -26,6 +26,11 @@ def check_columns(function):
         raise Wrong(
             "expected the five columns obs, action, reward, next_obs, terminated; got "
             f"{len(answer)} things"
+        )
+    if not isinstance(answer, Transition):
+        raise Wrong(
+            f"expected a `Transition` of columns, got a {type(answer).__name__}: `batch.obs` would "
+            "not work.\n  `Transition(*columns)` makes one."
         )
     for name, got, column in zip(Transition._fields, answer, zip(*rows, strict=True), strict=True):
         expected = np.stack(column).astype(float)
@@ -54,30 +59,37 @@ def check_ring(ring):
     memory = ring(3)
     if memory is None or memory is Ellipsis or memory.push("a") is Ellipsis:
         raise Open
-    held = call(memory.items)
+    held = list(call(memory.items))
+    if not held:
+        raise Wrong(
+            "pushed a, and items() gives nothing.\n  Does `push` store it, and does `len()` know?"
+        )
     if any(item is None for item in held):
         raise Wrong(
-            f"one item in a ring of 3, and items() gives {list(held)}.\n  Only what is stored: "
-            "`places[:len(self)]`."
+            f"one item in a ring of 3, and items() gives {held}.\n  Only what is stored: "
+            "`places[:len(self)]`; and the first item belongs into the first place."
         )
-    for item in "bcde":
+    pushed = ["a"]
+    for item in "bcdefgh":  # twice round
         memory.push(item)
-        held = sorted(memory.items())
-    if len(held) > 3:
-        raise Wrong(
-            f"pushed a, b, c, d, e into a ring of 3 and it holds {held}.\n  It never forgets: "
-            "a training would fill the machine's memory."
-        )
-    if held == ["a", "b", "c"]:
-        raise Wrong(
-            "pushed a, b, c, d, e into a ring of 3 and it holds a, b, c.\n  When it is full it "
-            "takes nothing new; it should forget the oldest."
-        )
-    if held != ["c", "d", "e"]:
-        raise Wrong(
-            f"pushed a, b, c, d, e into a ring of 3, expected c, d, e, got {', '.join(held)}.\n  "
-            "Which one is overwritten? Always the oldest; then the next place, round and round."
-        )
+        pushed.append(item)
+        held, expected = sorted(memory.items()), pushed[-3:]
+        told = f"pushed {', '.join(pushed)} into a ring of 3"
+        if len(held) > 3:
+            raise Wrong(
+                f"{told} and it holds {held}.\n  It never forgets: a training would fill the "
+                "machine's memory."
+            )
+        if held == ["a", "b", "c"] != expected:
+            raise Wrong(
+                f"{told} and it holds a, b, c.\n  When it is full it takes nothing new; it should "
+                "forget the oldest."
+            )
+        if held != expected:
+            raise Wrong(
+                f"{told}, expected {', '.join(expected)}, got {', '.join(map(str, held))}.\n  "
+                "Which one is overwritten? Always the oldest; then the next place, round and round."
+            )
     if len(memory) != 3:
         raise Wrong(f"expected len() to be 3, what is stored; got {len(memory)}")
     if list(ring(5).items()):
@@ -150,12 +162,19 @@ def check_target(function):
         ("The reward is masked as well; only the future ends.",
          (1 - terminated) * (reward + gamma * best)),
         ("The reward is missing.", gamma * (1 - terminated) * best),
+        ("The mask is the other way round: it should be 1 where the game goes on.",
+         reward + gamma * terminated * best),
+        ("That is the largest value of the whole batch; each row has its own: dim=1.",
+         reward + gamma * (1 - terminated) * next_q.max()),
+        ("(B,) met (B, 1) and became a (B, B) table: leave out `keepdim`, or drop that dimension.",
+         reward + gamma * (1 - terminated) * best[:, None]),
     ]  # fmt: skip
     answer = function(q_net, reward.clone(), next_obs.clone(), terminated.clone(), gamma)
-    if answer is None or answer is Ellipsis:
+    if nothing(answer):
         raise Open
     compare(answer, expected, "targets", mistakes)
-    if isinstance(answer, torch.Tensor) and answer.requires_grad:
+    parts = answer if isinstance(answer, (list, tuple)) else [answer]
+    if any(isinstance(part, torch.Tensor) and part.requires_grad for part in parts):
         raise Wrong(
             "the numbers are right, but a gradient runs through them.\n  The network would learn "
             "to move its own target: compute it under `torch.no_grad()`."

@@ -85,6 +85,8 @@ def check_transitions(function):
                 "the news. The *next* one is none.",
                 ~over,
             ),
+            ("The first step follows no other one (`np.roll` takes the last for it).",
+             ~np.roll(over, 1)),
             ("After a time limit the environment resets as well.", after(terminated)),
             ("After a terminated game it resets as well.", after(truncated)),
             ("Just the other way round.", ~after(over)),
@@ -96,7 +98,7 @@ def check_transitions(function):
 @exercise
 def check_score(function):
     """``function(rewards, over)``, (T,) each, to the scores of the finished games."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(5)
     for seed in range(3):
         rewards = rng.integers(-3, 4, 20).astype(float)
         over = np.zeros(20, bool)
@@ -116,6 +118,8 @@ def check_score(function):
              [*scores, rewards[ends[-1] :].sum()]),
             ("The counter is not set back to 0 when a game begins.",
              [rewards[:b].sum() for b in ends]),
+            ("That is the last reward of each game alone; a score is the sum of all.",
+             rewards[over]),
             ("The reward of the last step of a game is lost.",
              [rewards[a : b - 1].sum() for a, b in spans]),
             ("That is the mean over all games; expected the score of each.", np.mean(scores)),
@@ -130,7 +134,7 @@ def check_n_step(function):
     rewards and terminated (n,) of steps in a row; next_value: max Q after the last of them.
     """
     gamma, value = 0.5, 6.4
-    for ends in ([0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]):
+    for ends in ([0, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0]):
         rewards, ends = np.array([1.0, 2.0, 5.0]), np.array(ends, bool)
         powers = gamma ** np.arange(3)
         last = int(ends.argmax()) if ends.any() else 2
@@ -147,12 +151,18 @@ def check_n_step(function):
                 "The future counts although the game has ended.",
                 own + gamma**3 * value,
             ),
+            (
+                "Only an end at the last step is looked at; the game may end before.",
+                (powers * rewards).sum() + gamma**3 * (1 - ends[-1]) * value,
+            ),
+            ("The reward of the step that ends the game is lost; it is the one with the news.",
+             own - (powers[last] * rewards[last] if ends.any() else 0) + gamma**3 * alive * value),
             ("After three rewards the discount is γ³, not γ.", own + gamma * alive * value),
             ("The discount of the value is one power short.", own + gamma**2 * alive * value),
             ("The rewards are not discounted.",
              (rewards * counts).sum() + gamma**3 * alive * value),
         ]  # fmt: skip
-        compare(call(function, rewards, ends, value, gamma), expected, "a target of", mistakes)
+        compare(call(function, rewards, ends, value, gamma), expected, "a target", mistakes)
 
 
 @exercise
@@ -162,7 +172,7 @@ def check_bytes(function):
     frames_once False: each transition holds two stacks of 4 frames; True: one frame.
     """
     frame = H * W
-    for capacity in (1, 100_000):
+    for capacity in (100_000, 1_000_000):  # a few frames more at the edge are right, too
         for once in (False, True):
             expected = capacity * frame * (1 if once else 8)
             mistakes = [

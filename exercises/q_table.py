@@ -2,15 +2,16 @@
 
 import numpy as np
 
-from exercises import Open, Wrong, call, call_each, compare, exercise
+from exercises import Open, Wrong, as_array, call, call_each, compare, exercise, nothing
 
 
 @exercise
 def check_returns(function):
     """``function(rewards, gamma)`` to the discounted return from every step on, (T,)."""
     rng = np.random.default_rng(0)
-    for rewards in (rng.normal(size=6), np.ones(1), np.array([0.0, 0.0, 1.0])):
-        gamma, expected = 0.5, np.zeros(len(rewards))
+    for gamma, size in ((0.5, 6), (0.9, 4), (0.5, 1)):
+        rewards = rng.normal(size=size)
+        expected = np.zeros(len(rewards))
         for t in reversed(range(len(rewards))):
             after = expected[t + 1] if t + 1 < len(rewards) else 0.0
             expected[t] = rewards[t] + gamma * after
@@ -31,6 +32,8 @@ def check_returns(function):
                 ("These are the rewards so far; a return counts what is still to come.",
                  np.cumsum(rewards)),
                 ("The reward of the step itself is left out.", expected - rewards),
+                ("They stand in the wrong order: the return of the first step comes first.",
+                 expected[::-1]),
                 ("That is one number; expected one for every step.", expected[0]),
             ],
         )  # fmt: skip
@@ -70,14 +73,27 @@ def check_q_update(function):
                 "of the next state is wanted: `q[next_state].max()`.",
                 updated(reward + (0.0 if terminated else gamma * q.max())),
             ),
-        ]
+            (
+                "That is the value of the same action in the next state; the best one counts.",
+                updated(reward + (0.0 if terminated else gamma * q[next_state, action])),
+            ),
+            (
+                "The old entry is not taken off: it moves by α times target *minus entry*.",
+                updated(reward + future + q[state, action]),
+            ),
+            ("The reward counts at the end, too; only the future does not.", updated(0.0)),
+            ("Nothing was learned. A step that ends the game has a target, too: its reward.", q),
+            ("That is the new entry alone; hand back the whole table.",
+             updated(reward + future)[state, action]),
+        ]  # fmt: skip
         given = q.copy()
         answer = function(given, state, action, reward, next_state, terminated, alpha, gamma)
         changed = not np.array_equal(given, q)
-        if (answer is None or answer is Ellipsis) and not changed:
+        if nothing(answer) and not changed and not terminated:
             raise Open
-        table = given if answer is None or answer is Ellipsis else answer  # in place is fine too
-        compare(table, updated(reward + future), "table", mistakes)
+        if nothing(answer) or (changed and as_array(answer).shape != q.shape):
+            answer = given  # in place is fine, too
+        compare(answer, updated(reward + future), "table", mistakes)
 
 
 @exercise
@@ -88,9 +104,19 @@ def check_choose(function):
 
     def shares(values, epsilon):
         found = [function(values.copy(), epsilon, rng) for _ in range(draws)]
-        if found[0] is None or found[0] is Ellipsis:
+        empty = sum(map(nothing, found))
+        if empty == draws and epsilon == 0:
             raise Open
-        actions = np.array([int(a) for a in found])
+        if empty:
+            raise Wrong(f"with ε = {epsilon:g} nothing comes back in {empty / draws:.0%} of the "
+                        "draws: is a `return` missing?")  # fmt: skip
+        for a in map(np.asarray, found):
+            if a.ndim:
+                raise Wrong(f"expected one action, a number; got an array of shape {a.shape}")
+            if a.dtype.kind not in "iu":
+                raise Wrong(f"expected an action, a whole number; got {a}.\n  Is that the *value* "
+                            "of the action? Its place in the row is wanted.")  # fmt: skip
+        actions = np.array(found, int)
         if not ((actions >= 0) & (actions < len(values))).all():
             raise Wrong(f"expected actions 0 to {len(values) - 1}, got {actions.min()} to "
                         f"{actions.max()}")  # fmt: skip
@@ -109,6 +135,9 @@ def check_choose(function):
         raise Wrong(f"expected both best actions half the time, got {greedy[1]:.2f} and "
                     f"{greedy[2]:.2f}")  # fmt: skip
     always = shares(q_values, 1.0)
+    if always[1] + always[2] == 0:
+        raise Wrong("with ε = 1 the best actions are never taken.\n  A random draw may hit them as "
+                    "well; do not leave them out.")  # fmt: skip
     if abs(always - 0.25).max() > 0.05:
         raise Wrong(f"with ε = 1 expected all actions equally often, got shares "
                     f"{always.round(2).tolist()}")  # fmt: skip
@@ -122,25 +151,28 @@ def check_choose(function):
 @exercise
 def check_bins(function):
     """``function(value, low, high, count)`` to the number of the bin, 0 to count - 1."""
-    low, high, count = -2.4, 2.4, 6
-    values = [-2.39, -1.9, -1.5, -0.9, -0.1, 0.1, 1.0, 2.39, -7.0, 9.0]
-    raw = np.floor((np.array(values) - low) / (high - low) * count)
-    expected = raw.clip(0, count - 1)
-    compare(
-        call_each(function, [(v, low, high, count) for v in values]),
-        expected,
-        "bins",
-        [
-            (
-                "Values beyond the ends fall out of the table: they belong to the first and the "
-                "last bin.",
-                raw,
-            ),
-            ("The numbers begin at 1; a table begins at 0.", expected + 1),
+    for low, high, count in ((-2.4, 2.4, 6), (1.0, 11.0, 5)):
+        inside = low + (high - low) * np.array([0.01, 0.3, 0.45, 0.52, 0.7, 0.99])
+        values = [low - 4.0, *inside, high + 7.0]
+        ratio = (np.array(values) - low) / (high - low) * count
+        raw = np.floor(ratio)
+        beyond = ("Values beyond the ends fall out of the table: they belong to the first and the "
+                  "last bin.")  # fmt: skip
+        mistakes = [
+            (beyond, raw),
+            (beyond, np.trunc(ratio)),
+            (beyond, raw.clip(0)),
+            (beyond, raw.clip(None, count - 1)),
+            ("The numbers begin at 1; a table begins at 0.", raw.clip(0, count - 1) + 1),
             ("That is one bin too many at the upper end.", raw.clip(0, count)),
             (
                 "The bins are rounded, not cut: the first and the last are only half as wide.",
                 np.round((np.array(values) - low) / (high - low) * (count - 1)).clip(0, count - 1),
             ),
-        ],
-    )
+        ]
+        answers = call_each(function, [(v, low, high, count) for v in values])
+        asked = [f"value {v:.3g} ({low:g} to {high:g} in {count} bins)" for v in values]
+        compare(answers, raw.clip(0, count - 1), "bins", mistakes, asked)
+        if np.array([np.asarray(a) for a in answers]).dtype.kind not in "iu":
+            raise Wrong(f"the bin is right, but {answers[0]!r} is no whole number: a table cannot "
+                        "be indexed with it.\n  `int(…)` makes one.")  # fmt: skip

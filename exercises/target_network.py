@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from exercises import Open, Wrong, call, call_each, compare, exercise
+from exercises import Open, Wrong, call, call_each, compare, exercise, nothing
 
 GAMMA = 0.9
 
@@ -46,6 +46,19 @@ def check_td_target(function):
                 "other way round.",
                 reward + GAMMA * terminated.float() * best,
             ),
+            (
+                "The reward is masked as well; only the future ends.",
+                goes_on * (reward + GAMMA * best),
+            ),
+            (
+                "That is the largest value of the whole batch; each row has its own: dim=1.",
+                reward + GAMMA * goes_on * next_q.max(),
+            ),
+            (
+                "(B,) met (B, 1) and became a (B, B) table: leave out `keepdim`, or drop that "
+                "dimension.",
+                reward + GAMMA * goes_on * best[:, None],
+            ),
         ]
         if size == 3:
             over_rows = next_q.max(dim=0).values
@@ -84,17 +97,19 @@ def check_td_loss(function):
             ),
             ("That is the absolute error, not the squared one.", (q - target).abs().mean()),
         ]
-        q_net.zero_grad()
+        q_net.zero_grad(set_to_none=True)
         loss = function(q_net, obs, action, target)  # no copies: gradients must reach q_net
-        if loss is None or loss is Ellipsis:
+        if nothing(loss):
             raise Open
-        compare(loss, expected, "a loss of", mistakes)
+        compare(loss, expected, "a loss", mistakes)
         if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
             raise Wrong(
                 "the number is right, but nothing can be learned from it: expected a tensor with "
                 "a gradient.\n  Leave out `.item()`, `.detach()`, `no_grad` and numpy on the way "
                 "from `q_net` to the loss."
             )
+        if any(p.grad is not None for p in q_net.parameters()):
+            raise Wrong("the gradients are there already: `backward()` is the training loop's.")
         loss.backward()
         if target.grad is not None and target.grad.abs().sum() > 0:
             raise Wrong(
@@ -162,7 +177,9 @@ def check_epsilon(function):
             ),
             ("It rises: start and end have changed places.", np.minimum(1.05 - line, 1.0)),
             ("It is at its end from the start.", np.full(len(steps), 0.05)),
+            ("It goes on to 0; it should stop at 0.05.", np.maximum(line, 0.0)),
         ],
+        [f"agent step {t:,}" for t in steps],
     )
 
 
@@ -178,15 +195,17 @@ def check_greedy(function):
         answer = call(lambda given: function(q_net, given), obs)
         if isinstance(answer, torch.Tensor) and answer.requires_grad:
             raise Wrong("these are values with a gradient; expected actions, which have none")
-        mistakes = [
-            ("These are the values; the action is the *place* of the largest.", q.max(1).values),
-            ("That is the worst action.", q.argmin(dim=1)),
-            ("The maximum runs over the observations: use dim=1.", q.argmax(dim=0)),
-        ]
-        compare(answer, q.argmax(dim=1), "actions", mistakes)
         again = [call(lambda given: function(q_net, given), obs) for _ in range(20)]
         if any(not np.array_equal(np.asarray(a), np.asarray(again[0])) for a in again):
             raise Wrong(
                 "asked again, it gives other actions: it still explores.\n  Whoever evaluates with "
                 "the exploring policy measures ε, not the agent."
             )
+        mistakes = [
+            ("These are the values; the action is the *place* of the largest.", q.max(1).values),
+            ("That is the worst action.", q.argmin(dim=1)),
+            ("The maximum runs over the observations: use dim=1.", q.argmax(dim=0)),
+        ]
+        compare(answer, q.argmax(dim=1), "actions", mistakes, [f"row {i}" for i in range(size)])
+        if torch.as_tensor(answer).is_floating_point():
+            raise Wrong("the actions are right, but floats: whole numbers are needed to act")

@@ -121,6 +121,9 @@ def plot_learning_curve(
 def is_mine_normal(mine, recorded, *, title, xlabel, ylabel, window=1):
     """Draw a curve over the range of recorded seeds, and say in words whether it is usual.
 
+    What counts first is where the curve ends: its last point, or the mean of its last fifth (three
+    points at least), whichever speaks for it, against the same of every recorded seed.
+
     Args:
         mine: (x, y) of your training, (T,) each.
         recorded: ``{seed: (x, y)}`` of at least three seeds, as ``load_curves`` returns.
@@ -133,42 +136,63 @@ def is_mine_normal(mine, recorded, *, title, xlabel, ylabel, window=1):
         (figure, verdict): the matplotlib figure and one sentence.
 
     Raises:
-        ValueError: if there are fewer than three recorded seeds, or mine has no point.
+        ValueError: if there are fewer than three recorded seeds, or mine has no point, x and y of
+            different length, or a number that is not finite.
     """
-    if len(recorded) < 3 or not len(mine[0]):
+    x, y = (np.asarray(part, float) for part in mine)
+    if len(recorded) < 3 or not len(x) or x.shape != y.shape:
         raise ValueError(
-            f"expected at least 3 recorded seeds and a point of yours, got {len(recorded)} "
-            f"seed(s) and {len(mine[0])} point(s)"
+            f"expected at least 3 recorded seeds and as many x as y of yours, got {len(recorded)} "
+            f"seed(s), {len(x)} x and {len(y)} y"
         )
-    smooth = {seed: (x, moving_mean(y, window)) for seed, (x, y) in recorded.items()}
-    x, y = np.asarray(mine[0], float), moving_mean(mine[1], window)
-    others = np.array([np.interp(x, *curve) for curve in smooth.values()])
-    low, high = others.min(axis=0), others.max(axis=0)
-    slack = 0.02 * (max(v.max() for _, v in smooth.values()) - low.min())
-    below, above = y < low - slack, y > high + slack
-    inside = np.mean(~below & ~above)
-    seeds = f"the {len(recorded)} recorded seeds"
-    shortest = min(v[-1] for v, _ in smooth.values())
-    if x[-1] < 0.2 * shortest:
-        verdict = f"too early to say: train on, to {0.2 * shortest:,.0f} {xlabel} at least"
-    elif below[-1]:
-        since = x[len(x) - np.argmin(below[::-1])] if not below.all() else x[0]
-        verdict = (
-            f"not normal: below all of {seeds} since {since:,.0f} {xlabel}. Look at the usual "
-            "failures in this notebook"
+    if not np.isfinite([*x, *y]).all():
+        at = x[~np.isfinite(y)]
+        raise ValueError(
+            f"expected finite numbers, got {y[~np.isfinite(y)][:1]} at {at[:1]} {xlabel}"
         )
-    elif inside >= 0.8:
-        verdict = f"normal: {inside:.0%} of it lies within the range of {seeds}"
-    elif above.mean() > below.mean():
-        verdict = f"better than usual: {above.mean():.0%} of it lies above all of {seeds}"
-    else:
-        verdict = f"normal by now: {below.mean():.0%} of it lay below all of {seeds}, its end not"
+    smooth = {seed: (at, moving_mean(values, window)) for seed, (at, values) in recorded.items()}
+    y = moving_mean(y, window)
+    verdict = _verdict(x, y, smooth, xlabel)
     figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
-    plot_band(axes, smooth, f"range of {seeds}")
+    plot_band(axes, smooth, f"range of the {len(recorded)} recorded seeds")
     axes.plot(x, y, color="#1f4e8c", label="mine")
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.legend(loc="best", fontsize=8)
     return figure, verdict
+
+
+def _verdict(x, y, recorded, xlabel):
+    """One sentence on a curve, (T,) each, among ``{seed: (x, y)}``."""
+    others = np.array([np.interp(x, *curve) for curve in recorded.values()])  # (seeds, T)
+    scale = max(np.abs([v for _, values in recorded.values() for v in values]))
+    low, high = others.min(axis=0) - 0.02 * scale, others.max(axis=0) + 0.02 * scale
+    below, above = y < low, y > high
+    late = y[-max(3, len(x) // 5) :].mean(), others[:, -max(3, len(x) // 5) :].mean(axis=1)
+    ends = late, (y[-1], others[:, -1])  # a bad point at the end says little, a late rise much
+    as_low = max(int((them <= me + 0.02 * scale).sum()) for me, them in ends)
+    far_below = all(me < np.median(them) - 0.25 * np.ptp(others) for me, them in ends)
+    seeds = f"the {len(recorded)} recorded seeds"
+    usual = np.median([at[-1] for at, _ in recorded.values()])
+    if x[-1] < 0.2 * usual:
+        return f"too early to say: train on, to {0.2 * usual:,.0f} {xlabel} at least"
+    if as_low == 0 and len(x) < 3:
+        return f"too early to say: below all of {seeds}, but there are only {len(x)} point(s)"
+    if as_low == 0:
+        since = x[len(x) - np.argmin(below[::-1])] if below[-1] and not below.all() else x[0]
+        since = f"since {since:,.0f} {xlabel}" if below[-1] else "on average over its end"
+        return (
+            f"not normal: below all of {seeds} {since}. Look at the usual failures in this notebook"
+        )
+    if as_low < len(recorded) / 4 and far_below:
+        return (
+            f"rare: at its end as low as {as_low} of {seeds}. Look at the usual failures in this "
+            "notebook"
+        )
+    if np.mean(~below & ~above) >= 0.8:
+        return f"normal: {np.mean(~below & ~above):.0%} of it lies within the range of {seeds}"
+    if above.mean() > below.mean():
+        return f"better than usual: {above.mean():.0%} of it lies above all of {seeds}"
+    return f"normal by now: {below.mean():.0%} of it lay below all of {seeds}, its end not"
 
 
 class LiveCurve:

@@ -108,33 +108,66 @@ def test_live_curve_updates_one_figure_in_a_notebook(monkeypatch):
 X = np.arange(1.0, 101.0)
 SEEDS = {seed: (X, X + 5 * seed) for seed in range(4)}  # from X to X + 15
 HOW = dict(title="t", xlabel="episodes", ylabel="y")
+FELL = {**{seed: (X, np.minimum(3 * X, 190 + seed)) for seed in range(9)}, 9: (X, 0 * X + 9)}
+
+
+def verdict_on(x, y, recorded=SEEDS):
+    figure, verdict = is_mine_normal((x, y), recorded, **HOW)
+    plt.close(figure)
+    return verdict
 
 
 @pytest.mark.parametrize(
     "y, said",
     [
-        (X + 7, "normal: 100%"),
-        (X - 20, "below all of the 4 recorded seeds since 1 episodes"),
+        (X + 7, "normal: 100% of it lies within the range of the 4 recorded seeds"),
+        (X - 20, "not normal: below all of the 4 recorded seeds since 1 episodes"),
         (np.where(X < 61, X + 5, 40.0), "below all of the 4 recorded seeds since 61 episodes"),
+        (np.where(X < 61, 500.0, 0.0), "not normal"),
         (X + 40, "better than usual: 100%"),
         (np.where(X < 61, X - 20, X + 5), "normal by now: 60%"),
+        (np.where(X == 100, 0.0, X + 7), "normal: 99%"),  # one bad point says little
+        (np.where(X == 50, 0.0, X + 7), "normal: 99%"),
     ],
 )
 def test_a_curve_is_judged_by_the_recorded_seeds(y, said):
-    figure, verdict = is_mine_normal((X, y), SEEDS, **HOW)
-    assert said in verdict
-    assert figure.axes[0].get_legend_handles_labels()[1][0] == "range of the 4 recorded seeds"
+    assert said in verdict_on(X, y)
+
+
+def test_the_figure_names_what_it_shows():
+    figure, _ = is_mine_normal((X, X), SEEDS, **HOW)
+    assert figure.axes[0].get_legend_handles_labels()[1] == [
+        "range of the 4 recorded seeds",
+        "mine",
+    ]
     plt.close(figure)
+
+
+@pytest.mark.parametrize("y", [0 * X + 9, np.where(X < 70, np.minimum(3 * X, 195), 9.0)])
+def test_one_failed_seed_does_not_make_failing_normal(y):
+    assert "rare: at its end as low as 1 of the 10 recorded seeds" in verdict_on(X, y, FELL)
+    assert "normal: 100%" in verdict_on(X, FELL[3][1], FELL)
 
 
 def test_a_short_training_is_not_judged():
-    figure, verdict = is_mine_normal((X[:10], 0 * X[:10]), SEEDS, **HOW)
-    assert verdict == "too early to say: train on, to 20 episodes at least"
-    plt.close(figure)
+    said = "too early to say: train on, to 20 episodes at least"
+    assert verdict_on(X[:10], 0 * X[:10]) == said
+    early = {seed: (X[:5] * 100, X[:5]) for seed in range(4)}
+    assert "too early to say: below all" in verdict_on(np.array([200.0]), np.array([-9.0]), early)
+
+
+def test_recorded_seeds_may_all_be_equal():
+    same = {seed: (X, 0 * X + 200) for seed in range(3)}
+    assert "normal: 100%" in verdict_on(X, 0 * X + 199.99, same)
 
 
 def test_nothing_to_judge_by():
     with pytest.raises(ValueError, match=r"expected at least 3 recorded seeds .* got 1 seed"):
-        is_mine_normal((X, X), {0: (X, X)}, **HOW)
-    with pytest.raises(ValueError, match=r"0 point"):
-        is_mine_normal(([], []), SEEDS, **HOW)
+        verdict_on(X, X, {0: (X, X)})
+    with pytest.raises(ValueError, match=r"0 x and 0 y"):
+        verdict_on([], [])
+    with pytest.raises(ValueError, match=r"100 x and 99 y"):
+        verdict_on(X, X[1:])
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=r"expected finite numbers, got .*50"):
+            verdict_on(X, np.where(X == 50, bad, X))

@@ -75,6 +75,7 @@ def book():
 
 def as_slides(notebook):
     """The notebook with a slide for each heading; what follows it is reached by going down."""
+    notebook.metadata.pop("widgets", None)  # sliders would ask the network for their program
     for cell in notebook.cells:
         heading = cell.cell_type == "markdown" and HEADING.match(cell.source)
         kind = "slide" if heading else "subslide" if cell.cell_type == "markdown" else "-"
@@ -91,7 +92,10 @@ def slides():
     shutil.copytree(package("sphinx-mathjax-offline") / "static", folder / "mathjax")
     [mathjax] = (folder / "mathjax").glob("**/tex-mml-chtml.js")
     exporter = SlidesExporter(
-        reveal_url_prefix="reveal.js", template_name="slides", extra_template_basedirs=[str(BOOK)]
+        reveal_url_prefix="reveal.js",
+        reveal_theme="white",  # its fonts come with it
+        template_name="slides",
+        extra_template_basedirs=[str(BOOK)],
     )
     exporter.mathjax_url = mathjax.relative_to(folder).as_posix()
     for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):

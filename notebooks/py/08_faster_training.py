@@ -488,7 +488,7 @@ show(figure, "08_bug")
 # Now and then even the broken one holds the pole. Who looks at one lucky evaluation calls that an
 # unstable algorithm and turns knobs. Looking at what `push` is *handed* takes a minute: is `obs`
 # ever equal to `next_obs`? (In the memory itself the two differ: every observation only stands one
-# step too late there.)
+# row too early there.)
 
 # %% [markdown]
 # ## Beside others
@@ -1695,7 +1695,7 @@ check_next_rows(my_next_rows)
 # *Fill in · difficulty 4 · 15 minutes · the same numbers in another order*
 #
 # Cut pictures into squares of `size` and put the pixels of a square behind one another as channels,
-# row by row, without `pixel_unshuffle`.
+# row by row, all of the first channel before the second, without `pixel_unshuffle`.
 
 
 # %%

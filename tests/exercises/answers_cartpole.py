@@ -35,7 +35,8 @@ def columns_stack(transitions):
     next_obs = torch.stack([torch.from_numpy(t.next_obs) for t in transitions])
     action = torch.tensor([t.action for t in transitions])
     reward = torch.tensor([t.reward for t in transitions])
-    return obs, action, reward, next_obs, torch.tensor([t.terminated for t in transitions])
+    terminated = torch.tensor([t.terminated for t in transitions])
+    return Transition(obs, action, reward, next_obs, terminated)
 
 
 def with_column(**changed):
@@ -54,6 +55,8 @@ WRONG_COLUMNS = {
     "float32": with_column(reward=lambda c: c.reward.double()),
     "int64": with_column(action=lambda c: c.action.float()),
     "to be a tensor": with_column(obs=lambda c: c.obs.numpy()),
+    "`Transition(*columns)`": lambda ts: tuple(columns_zip(ts)),
+    "cannot be used here": lambda ts: 5,
     "things": lambda ts: columns_zip(ts)[:4],
     "`obs`": with_column(obs=lambda c: c.next_obs),
 }
@@ -137,7 +140,45 @@ class EmptyPlaces(RingList):
         return self.kept + [None] * (self.capacity - len(self.kept))
 
 
+class OnceRound(RingList):
+    """Never begins again at the first place."""
+
+    def push(self, item):
+        if len(self.kept) < self.capacity:
+            self.kept.append(item)
+        else:
+            self.kept[self.head] = item
+            self.head += 1
+
+
+class SecondFirst(RingList):
+    """Counts before it stores."""
+
+    def __init__(self, capacity):
+        self.kept, self.pushes = [None] * capacity, 0
+
+    def push(self, item):
+        self.pushes += 1
+        self.kept[self.pushes % len(self.kept)] = item
+
+    def items(self):
+        return self.kept[: len(self)]
+
+    def __len__(self):
+        return min(self.pushes, len(self.kept))
+
+
+class LengthMissing(SecondFirst):
+    """Stores, but does not count."""
+
+    def __len__(self):
+        return 0
+
+
 WRONG_RINGS = {
+    "list assignment index out of range": OnceRound,
+    "belongs into the first place": SecondFirst,
+    "does `len()` know": LengthMissing,
     "Only what is stored": EmptyPlaces,
     "never forgets": Endless,
     "takes nothing new": Full,
@@ -195,6 +236,12 @@ WRONG_TARGETS = {
     "γ is missing": lambda n, r, o, t, g: r + (1 - t) * best(n, o),
     "mean": lambda n, r, o, t, g: r + g * (1 - t) * n(o).mean(1).detach(),
     "masked as well": lambda n, r, o, t, g: (1 - t) * (r + g * best(n, o)),
+    "other way round": lambda n, r, o, t, g: r + g * t * best(n, o),
+    "whole batch": lambda n, r, o, t, g: r + g * (1 - t) * best(n, o).max(),
+    "`keepdim`": lambda n, r, o, t, g: r + g * (1 - t) * best(n, o)[:, None],
+    "move its own target": lambda n, r, o, t, g: [
+        a + g * (1 - b) * n(x).max() for a, b, x in zip(r, t, o, strict=True)
+    ],
     "reward is missing": lambda n, r, o, t, g: g * (1 - t) * best(n, o),
     "a gradient": lambda n, r, o, t, g: r + g * (1 - t) * n(o).max(1).values,
 }

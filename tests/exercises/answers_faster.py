@@ -71,6 +71,8 @@ RIGHT = [
             lambda before, after: np.median(before) / np.median(after),
             lambda before, after: sorted(before)[2] / sorted(after)[2],
             lambda before, after: torch.tensor(np.median(before)) / np.median(after),
+            lambda before, after: min(before) / min(after),
+            lambda before, after: np.sort(before)[1:-1].mean() / np.sort(after)[1:-1].mean(),
         ],
     ),
     (check_timer, [timer(), timer_median, timer_tensor]),
@@ -95,6 +97,9 @@ WRONG = [
             "come last": lambda x, s: F.pixel_unshuffle(x, s).permute(0, 2, 3, 1),
             "leaving pixels out": lambda x, s: x[..., ::s, ::s],
             "mean of each patch": F.avg_pool2d,
+            "alternate": lambda x, s: torch.cat(
+                [x[:, :, i::s, j::s] for i in range(s) for j in range(s)], dim=1
+            ),
         },
     ),
     (
@@ -105,6 +110,9 @@ WRONG = [
             "in seconds": lambda before, after: np.median(before) - np.median(after),
             "share that was saved": lambda b, a: 1 - np.median(a) / np.median(b),
             "flatters": lambda before, after: before.max() / after.min(),
+            "expected a speed-up 4, got": lambda before, after: (
+                np.exp(np.log(before).mean()) / np.median(after)
+            ),
         },
     ),
     (
@@ -115,6 +123,9 @@ WRONG = [
             "The first call": timer(warm_up=0, calls=4),
             "all calls": timer(divide=False),
             "called 2": timer(warm_up=1, calls=1),
+            "milliseconds": lambda work: 1_000 * timer()(work),
+            "perf_counter": lambda work: 0 * timer()(work),
+            "one number": lambda work: [timer()(work)] * 3,
         },
     ),
 ]

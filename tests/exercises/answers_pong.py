@@ -72,6 +72,7 @@ WRONG_STORED = {
     "After a time limit": lambda te, tr: np.concatenate([[True], ~te[:-1]]),
     "After a terminated": lambda te, tr: np.concatenate([[True], ~tr[:-1]]),
     "other way round": lambda te, tr: ~stored_shift(te, tr),
+    "`np.roll`": lambda te, tr: ~np.roll(te | tr, 1),
 }
 
 
@@ -100,6 +101,7 @@ WRONG_SCORES = {
     "set back": lambda r, over: np.cumsum(r)[over],
     "last step": lambda r, over: [p[:-1].sum() for p in np.split(r, np.flatnonzero(over) + 1)[:-1]],
     "mean": lambda r, over: np.mean(score_loop(r, over)),
+    "alone": lambda r, over: r[over],
 }
 
 
@@ -133,7 +135,17 @@ def cut(rewards, terminated, value, gamma, discount):
     return target_loop(rewards, terminated, 0.0, gamma) + discount * value
 
 
+def lost_end(rewards, terminated, value, gamma):
+    target = value
+    for reward, end in zip(rewards[::-1], terminated[::-1], strict=True):
+        target = 0.0 if end else reward + gamma * target
+    return target
+
+
 WRONG_N_STEP = {
+    "although the game has ended": lambda r, te, v, g: target_loop(r, np.zeros(3, bool), v, g),
+    "Only an end at the last": lambda r, te, v, g: target_loop(r, te & [False, False, True], v, g),
+    "one with the news": lost_end,
     "Rewards after the end": all_rewards,
     "The future counts": lambda r, te, v, g: cut(r, te, v, g, g**3),
     "γ³, not γ": lambda r, te, v, g: cut(r, te, v, g, g * (not te.any())),
@@ -161,6 +173,7 @@ RIGHT = [
             lambda n, once: n * 84 * 84 * (1 if once else 8),
             lambda n, once: float(n) * np.zeros((84, 84), np.uint8).nbytes * (8 - 7 * once),
             lambda n, once: torch.tensor(n * 7_056 * [8, 1][once]),
+            lambda n, once: (n + 3) * 7_056 if once else n * 8 * 7_056,
         ],
     ),
 ]

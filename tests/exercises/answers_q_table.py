@@ -34,6 +34,7 @@ WRONG_RETURNS = {
     "from the first step": lambda r, g: np.array([powers(r, g)[t:].sum() for t in range(len(r))]),
     "so far": lambda r, g: np.cumsum(r),
     "left out": lambda r, g: returns_sums(r, g) - r,
+    "wrong order": lambda r, g: returns_sums(r, g)[::-1],
     "one number": lambda r, g: returns_sums(r, g)[0],
 }
 
@@ -64,7 +65,25 @@ def update_with(target, alpha_used=True):
     return update
 
 
+def update_not_at_the_end(q, s, a, r, n, end, alpha, gamma):
+    if not end:
+        q[s, a] += alpha * (r + gamma * q[n].max() - q[s, a])
+
+
+def update_and_tell(q, s, a, r, n, end, alpha, gamma):
+    error = (r if end else r + gamma * max(q[n])) - q[s, a]
+    q[s, a] += alpha * error
+    return error
+
+
 WRONG_UPDATES = {
+    "a target, too: its reward": update_not_at_the_end,
+    "entry alone": lambda q, *rest: update_new(q, *rest)[1, 0],
+    "same action": update_with(lambda q, s, r, n, end, g: r + g * q[n, 0] * (not end)),
+    "minus entry": update_with(lambda q, s, r, n, end, g: r + g * q[n].max() * (not end) + q[s, 0]),
+    "reward counts at the end": update_with(
+        lambda q, s, r, n, end, g: (r + g * q[n].max()) * (not end)
+    ),
     "after the end": update_with(lambda q, s, r, n, end, g: r + g * q[n].max()),
     "α is not used": update_with(
         lambda q, s, r, n, end, g: r + g * q[n].max() * (not end), alpha_used=False
@@ -99,10 +118,23 @@ def random_others(q, epsilon, rng):
     return rng.choice(others if len(others) and rng.random() < epsilon else best)
 
 
+def choose_half(q, epsilon, rng):
+    if rng.random() < epsilon:
+        rng.integers(len(q))
+    else:
+        return choose_ties(q, 0.0, rng)
+
+
 WRONG_CHOICES = {
+    "is a `return` missing": choose_half,
+    "Is that the *value*": lambda q, e, rng: q.max(),
+    "array of shape (1,)": lambda q, e, rng: rng.choice(4, size=1),
+    "do not leave them out": random_others,
     "`argmax`": lambda q, e, rng: rng.integers(4) if rng.random() < e else q.argmax(),
     "right way round": lambda q, e, rng: choose_ties(q, 1 - e, rng),
-    "all actions equally often": random_others,
+    "all actions equally often": lambda q, e, rng: (
+        rng.integers(3) if rng.random() < e else choose_ties(q, 0.0, rng)
+    ),
     "with ε = 1": lambda q, e, rng: choose_ties(q, 0.0, rng),
     "half the time": lambda q, e, rng: rng.choice([1, 1, 1, 2]) if e == 0 else rng.integers(4),
 }
@@ -125,6 +157,10 @@ def bin_loop(value, low, high, count):
 
 WRONG_BINS = {
     "out of the table": lambda v, lo, hi, n: np.floor((v - lo) / (hi - lo) * n),
+    "expected bins: 0 for value -6.4": lambda v, lo, hi, n: int((v - lo) / (hi - lo) * n),
+    "first and the last bin": lambda v, lo, hi, n: int(max((v - lo) / (hi - lo) * n, 0)),
+    "is no whole number": lambda v, lo, hi, n: np.floor((v - lo) / (hi - lo) * n).clip(0, n - 1),
+    "(1 to 11 in 5 bins)": lambda v, lo, hi, n: bin_floor(v, -hi, hi, n),
     "begin at 1": lambda v, lo, hi, n: bin_floor(v, lo, hi, n) + 1,
     "one bin too many": lambda v, lo, hi, n: int(min(max((v - lo) / (hi - lo) * n, 0), n)),
     "rounded": lambda v, lo, hi, n: int(np.round((v - lo) / (hi - lo) * (n - 1)).clip(0, n - 1)),
@@ -132,7 +168,7 @@ WRONG_BINS = {
 
 RIGHT = [
     (check_returns, [returns_backwards, returns_sums, returns_torch]),
-    (check_q_update, [update_in_place, update_new, update_loop]),
+    (check_q_update, [update_in_place, update_new, update_loop, update_and_tell]),
     (check_choose, [choose_ties, choose_noise, choose_shares]),
     (check_bins, [bin_floor, bin_digitize, bin_loop]),
 ]

@@ -44,7 +44,10 @@ WRONG_TARGETS = {
     "γ is missing": lambda r, te, tr, q, g: r + (~te).float() * q.max(1).values,
     "best one": lambda r, te, tr, q, g: r + g * (~te).float() * q.mean(1),
     "other way round": lambda r, te, tr, q, g: r + g * te.float() * q.max(1).values,
-    "shape": lambda r, te, tr, q, g: r + g * (~te).float() * q.max(1, keepdim=True).values,
+    "`keepdim`": lambda r, te, tr, q, g: r + g * (~te).float() * q.max(1, keepdim=True).values,
+    "whole batch": lambda r, te, tr, q, g: r + g * (~te).float() * q.max(),
+    "masked as well": lambda r, te, tr, q, g: (~te).float() * (r + g * q.max(1).values),
+    "expected targets of shape": lambda r, te, tr, q, g: (r + g * (~te) * q.max(1).values)[:, None],
     "raised": lambda r, te, tr, q, g: r + g * (1 - te) * q.max(1).values,  # bool has no minus
 }
 
@@ -85,6 +88,10 @@ WRONG_LOSSES = {
     "absolute": lambda n, o, a, y: (taken(n, o, a)[:, 0] - y.detach()).abs().mean(),
     "the target is trained": lambda n, o, a, y: ((taken(n, o, a)[:, 0] - y) ** 2).mean(),
     "nothing can be learned": lambda n, o, a, y: loss_gather(n, o, a, y).detach(),
+    "training loop's": lambda n, o, a, y: (
+        loss_gather(n, o, a, y).backward(),
+        loss_gather(n, o, a, y),
+    )[1],
     "nothing can be": lambda n, o, a, y: loss_gather(n, o, a, y).item(),
 }
 
@@ -148,6 +155,7 @@ WRONG_EPSILONS = {
     "`return` missing": lambda t: 1.0 - 0.95 * t / 1_000 if t < 1_000 else None,
     "rises": lambda t: min(0.05 + 0.95 * t / 1_000, 1.0),
     "from the start": lambda t: 0.05,
+    "stop at 0.05": lambda t: max(0.0, 1.0 - 0.95 * t / 1_000),
     "expected": lambda t: 0.05 + 0.95 * np.exp(-t / 1_000),
 }
 
@@ -184,8 +192,9 @@ WRONG_GREEDY = {
     "worst": lambda n, o: n(o).argmin(dim=1),
     "dim=1": lambda n, o: n(o).argmax(dim=0),
     "gradient": lambda n, o: n(o).max(dim=1).values,
-    "expected actions": exploring,
-    "still explores": rarely_exploring,
+    "it still explores": exploring,
+    "asked again": rarely_exploring,
+    "whole numbers": lambda n, o: n(o).argmax(dim=1).float(),
     "shape": lambda n, o: n(o).argmax(dim=1, keepdim=True),
 }
 

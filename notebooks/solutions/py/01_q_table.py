@@ -194,5 +194,5 @@ for row in zip(discount, cost, dear, strict=True):
 assert discount == cost
 
 # %% [markdown]
-# The first two agree. When a step costs more than the pit, the pit is a way out: whoever stands
-# close to it jumps in.
+# The first two agree. Where the rest of the way costs more than the pit, the pit is a way out, and
+# whoever stands close to it jumps in.
