@@ -151,7 +151,10 @@ def run(chosen, profile):
         if not name.startswith("solutions/"):  # answers train nothing
             rows += summary_rows(name, minutes)
             failed |= rows[-1][-1] == "nothing learned"
-    print_table(("notebook", "minutes", "what was learned", "figure", "expected", "verdict"), rows)
+    if rows:
+        print_table(
+            ("notebook", "minutes", "what was learned", "figure", "expected", "verdict"), rows
+        )
     print(f"\nPages: {BUILD / 'html'}    notebooks: {BUILD / 'notebooks'}")
     print(f"Animations: {BUILD / 'animations'}")
     return int(failed or any(row[-1] == "missed" for row in rows))
