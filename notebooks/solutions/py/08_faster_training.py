@@ -124,8 +124,8 @@ assert check_speed_up(my_speed_up)
 # %%
 NAMES = [
     "Config", "config", "QNetwork", "ChannelsLast", "td_target", "Brain", "Clock", "Way", "Bench",
-    "UPDATE_EVERY", "make_memory", "keep", "draw", "to_patches", "Patches", "warm_up", "seconds_per_step",
-    "follow", "steady_values", "greedy",
+    "UPDATE_EVERY", "make_memory", "keep", "draw", "to_patches", "Patches", "warm_up",
+    "seconds_per_step", "follow", "steady_values", "greedy",
 ]  # fmt: skip
 given = {"device": pick_device(), "QUICK": profile() == "quick"}
 nb = load_definitions("08_faster_training", NAMES, given)
