@@ -1137,7 +1137,7 @@ print(save_animation(rally, build_dir("animations") / "04_pong_dqn.gif", fps=15)
 
 # %%
 print(save_animation(frames, build_dir("animations") / "04_pong_dqn.mp4", fps=45).name)
-display(video(frames, fps=45, max_bytes=400_000))
+display(video(frames, fps=45, max_bytes=280_000))
 
 # %% [markdown]
 # And a player with single steps, to look at one decision closely.
