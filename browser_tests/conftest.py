@@ -88,6 +88,7 @@ def lab(tmp_path_factory):
     command = [
         sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root",
         f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=",
+        "--ServerApp.disable_check_xsrf=True",
         f"--ServerApp.root_dir={folder}", "--LabApp.news_url=", "--LabApp.check_for_updates_class="
         "jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
@@ -96,9 +97,14 @@ def lab(tmp_path_factory):
         environment[f"{kind}_DIR" if kind != "IPYTHON" else "IPYTHONDIR"] = str(folder / kind)
     for kind in ("SETTINGS", "WORKSPACES"):
         environment[f"JUPYTERLAB_{kind}_DIR"] = str(folder / kind)
-    tracker = folder / "SETTINGS" / "@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
-    tracker.parent.mkdir(parents=True)
-    tracker.write_text('{"windowingMode": "none"}')  # else cells out of sight are not in the page
+    settings = {
+        "notebook-extension/tracker": '{"windowingMode": "none"}',  # all cells are in the page
+        "apputils-extension/notification": '{"fetchNews": "false"}',
+    }
+    for name, text in settings.items():
+        path = folder / "SETTINGS" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
     with (folder / "lab.log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
     address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120

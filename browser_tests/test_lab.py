@@ -23,7 +23,7 @@ def animations(cells):
     for cell in cells:
         for output in cell.outputs:
             picture = output.get("data", {}).get("image/png", "").replace("\n", "")
-            if b"acTL" in base64.b64decode(picture)[:100]:  # the chunk that makes a PNG move
+            if b"acTL" in base64.b64decode(picture)[:1_000]:  # the chunk that makes a PNG move
                 yield picture
 
 

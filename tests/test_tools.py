@@ -64,9 +64,9 @@ def folders(tmp_path, monkeypatch):
 
 def test_solutions_carry_the_texts_of_the_exercises(folders):
     first, code, second = tool.read_twin("solutions/01_add").cells
-    assert "### Exercise 1: add\n\nAdd the two.\n\n**Answer**\n\nWith a plus." in first.source
+    assert "## Exercise 1: add\n\nAdd the two.\n\n**Answer**\n\nWith a plus." in first.source
     assert code.source == "print(1 + 1)"
-    wanted = "### Exercise 2: guess\n\nWhat comes out?\n\n**Answer**\n\nTwo."
+    wanted = "## Exercise 2: guess\n\nWhat comes out?\n\n**Answer**\n\nTwo."
     assert second.source.strip() == wanted
 
 

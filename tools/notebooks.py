@@ -70,7 +70,7 @@ def with_texts(answers, name):
 
     def insert(match):
         found.append(match[1])
-        return f"{match[0]}{texts.get(match[1], '')}\n\n**Answer**"
+        return f"## Exercise {match[1]}{texts.get(match[1], '')}\n\n**Answer**"
 
     for cell in answers.cells:
         if cell.cell_type == "markdown":
