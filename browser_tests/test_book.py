@@ -17,7 +17,7 @@ PAGES = ["index", "teaching", *NOTEBOOKS, *SOLUTIONS]
 def test_a_page_is_whole_and_asks_nobody_else(open_page, book, name):
     page, watch = open_page(f"{book}/{name}.html")
     page.wait_for_load_state("networkidle")
-    page.screenshot(path=SCREENSHOTS / f"book_{Path(name).name}.png")
+    page.screenshot(path=SCREENSHOTS / f"book_{name.replace('/', '_')}.png")
     assert watch.foreign == [] and watch.failed == [] and watch.errors == []
     images = page.evaluate(
         "[...document.querySelectorAll('article img')].map(i => [i.alt, i.naturalWidth])"

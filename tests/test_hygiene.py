@@ -88,6 +88,7 @@ def test_cells_are_short_and_mostly_explained(name):
     assert lengths[-1] <= 60, f"a code cell of {lengths[-1]} lines"
     prose = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     assert len(prose) >= 0.4 * len(notebook.cells)
+    assert sum(cell.source.startswith("# ") for cell in prose) == 1, "one title"
     for cell in prose:
         text = re.sub(r"\$\$.*?\$\$|^\|.*$", "", cell.source, flags=re.S | re.M)
         assert len(text.split()) <= 120, f"{len(text.split())} words:\n{cell.source[:200]}"

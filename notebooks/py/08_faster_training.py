@@ -121,7 +121,7 @@ print(f"{device.type}, {THREADS} torch thread(s) for Pong, {'quick' if QUICK els
 # Part two takes Pong, where most is won by the second factor.
 
 # %% [markdown]
-# # Part one: CartPole in a second or two
+# ## Part one: CartPole in a second or two
 #
 # `OURS` of notebook 03 solves CartPole-v1 in a few seconds. What are they spent on? Four things
 # happen again and again: the network chooses an action, the cart moves, a mini-batch is put
@@ -533,7 +533,7 @@ show(figure, "08_cartpole")
 # others were solved as well, within 30,000 agent steps.
 
 # %% [markdown]
-# # Part two: Pong
+# ## Part two: Pong
 #
 # ## Settings
 #

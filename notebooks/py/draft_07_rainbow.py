@@ -859,7 +859,7 @@ for part, names in {"added": ADDED, "left_out": LEFT_OUT}.items():
 # (How to read this follows with the recorded results.)
 
 # %% [markdown]
-# # Pong
+# ## Pong
 #
 # The same losses, the same Brain. What a Pong agent needs instead is a body for pictures and the
 # frame memory of notebook 4 (or its prioritized sister), which sums the $n$ rewards itself.
