@@ -27,7 +27,8 @@ test: $(READY)  ## style, unit tests, every notebook in quick
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
-	DQN_PROFILE=quick DQN_THREADS=1 $(BIN)/python -m pytest -q -p no:cacheprovider -n 2 --dist loadfile \
+	DQN_PROFILE=quick DQN_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q \
+		-p no:cacheprovider -n 2 --dist loadfile \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=300 --durations=4 \
 		notebooks/*.ipynb notebooks/solutions/*.ipynb
 
