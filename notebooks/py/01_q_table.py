@@ -24,7 +24,7 @@
 # **Papers:** Watkins 1989, *Learning from Delayed Rewards* (Q-learning); Barto, Sutton and Anderson
 # 1983 (the pole on the cart, cut into boxes).
 #
-# **Time:** on two CPU cores without a GPU the quick profile takes about 15 seconds, the full
+# **Time:** on two CPU cores without a GPU the quick profile takes about 25 seconds, the full
 # profile (ten seeds, five table sizes) about two minutes.
 
 # %% [markdown]

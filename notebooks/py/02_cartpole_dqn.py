@@ -23,7 +23,7 @@
 #
 # **Papers:** Mnih et al. 2013, *Playing Atari with Deep Reinforcement Learning*; Lin 1992 (replay).
 #
-# **Time:** on two CPU cores without a GPU the quick profile takes about 20 seconds, the full
+# **Time:** on two CPU cores without a GPU the quick profile takes about 25 seconds, the full
 # profile (21 trainings) about five minutes.
 
 # %% [markdown]

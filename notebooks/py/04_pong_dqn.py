@@ -18,7 +18,7 @@
 # Paper: Mnih et al., [*Human-level control through deep reinforcement
 # learning*](https://www.nature.com/articles/nature14236), Nature 2015.
 #
-# `quick`: about a minute on two CPU cores; it trains a little and then loads a trained agent.
+# `quick`: a minute and a half on two CPU cores; it trains a little and then loads a trained agent.
 # `full`: trains that agent from nothing, in about 25 minutes on two CPU cores.
 
 # %% [markdown]
