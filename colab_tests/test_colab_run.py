@@ -36,12 +36,8 @@ def versions():
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory):
     """The working tree as a repository to clone."""
-    folder = tmp_path_factory.mktemp("repository")
-    files = run("git", "ls-files", "-z", "-co", "--exclude-standard", cwd=ROOT).split("\0")
-    for name in filter(None, files):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+    folder = tmp_path_factory.mktemp("course") / "repository"
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "build", "__pycache__"))
     me = ("-c", "user.name=test", "-c", "user.email=test@localhost")
     run("git", "init", "-q", cwd=folder)
     run("git", "add", "-Af", cwd=folder)
