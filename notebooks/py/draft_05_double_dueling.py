@@ -73,6 +73,7 @@ from torch import nn
 
 from helpers.ablation import bootstrap_interval, draw_curves, print_table
 from helpers.animation import animated_png, overlay_q_values
+from helpers.display import VirtualDisplay
 from helpers.evaluation import evaluate
 from helpers.plotting import LiveCurve, load_curves, show
 from helpers.replay import ReplayMemory, Transition
@@ -80,6 +81,7 @@ from helpers.runtime import check_learned, profile, seed_everything, versions
 
 QUICK = profile() == "quick"
 torch.set_num_threads(1)  # these networks are so small that more threads only wait
+VirtualDisplay().start()
 versions()
 
 # %% [markdown]

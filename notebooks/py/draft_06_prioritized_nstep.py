@@ -71,6 +71,7 @@ from torch import nn
 
 from helpers.ablation import draw_curves, print_table
 from helpers.animation import animated_png, overlay_q_values
+from helpers.display import VirtualDisplay
 from helpers.evaluation import evaluate
 from helpers.plotting import LiveCurve, load_curves, show
 from helpers.prioritized import Priorities, PrioritizedReplayMemory, SumTree
@@ -79,6 +80,7 @@ from helpers.runtime import check_learned, profile, seed_everything, show_source
 
 QUICK = profile() == "quick"
 torch.set_num_threads(1)  # these networks are so small that more threads only wait
+VirtualDisplay().start()
 versions()
 
 # %% [markdown]
