@@ -19,7 +19,7 @@ import notebooks as tool
 
 PYTHON = ROOT / ".venv-colab" / "bin" / "python"
 KEPT = ("torch", "numpy", "ipython", "ipykernel", "ipywidgets", "moviepy", "matplotlib")
-NAMES = ("01_q_table", "03_target_network", "04_pong_dqn")  # these import all that any one does
+NAMES = ("01_q_table", "03_target_network", "04_pong_dqn")  # sliders, video, emulator
 
 
 def run(*command, **how):

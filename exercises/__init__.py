@@ -91,8 +91,8 @@ def call_each(function, inputs):
         Wrong: if nothing comes back for some of the inputs.
     """
     answers = [function(*map(copied, given)) for given in inputs]
-    empty = [given for given, got in zip(inputs, answers, strict=True) if got is None]
-    if nothing(answers[0]) and (answers[0] is Ellipsis or len(empty) == len(answers)):
+    empty = [given for given, got in zip(inputs, answers, strict=True) if nothing(got)]
+    if len(empty) == len(answers):
         raise Open
     if empty:
         raise Wrong(f"nothing comes back for the input {empty[0][0]}: is a `return` missing?")

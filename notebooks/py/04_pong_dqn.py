@@ -19,7 +19,7 @@
 # learning*](https://www.nature.com/articles/nature14236), Nature 2015.
 #
 # `quick`: a minute and a half on two CPU cores; it trains a little and then loads a trained agent.
-# `full`: trains that agent from nothing, in about 25 minutes on two CPU cores.
+# `full`: trains that agent from nothing, in about 20 minutes on two CPU cores.
 
 # %% [markdown]
 # ## You will be able to
@@ -1040,10 +1040,10 @@ for key, value in read_card(file).items():
 # %% [markdown]
 # ## What you should see
 #
-# Three trainings with the CPU configuration, from nothing, on two CPU cores that had other work to
-# do as well. Seeds 0 and 1 ran side by side with one torch thread each, seed 2 with two threads.
-# All three ended at 200,000 agent steps, after 24 to 27 minutes, with a greedy mean of 19 or more
-# on the test games.
+# Three trainings with the CPU configuration, from nothing, on two CPU cores. Seed 0 had two torch
+# threads and little work beside it: 180,000 agent steps in 18 minutes. Seed 1 ran with one thread,
+# seed 2 with two, both beside more work: 200,000 agent steps in 24 and 27 minutes. All three reach
+# a greedy mean of 19 or more on the test games.
 
 # %%
 figure, axes = plt.subplots(figsize=(7, 3.4), layout="constrained")

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+from exercises import Wrong, call, compare, exercise
 from exercises.cartpole import check_columns
 from exercises.target_network import check_soft_update
 from tests.exercises import (
@@ -64,3 +66,49 @@ def test_the_line_shown_is_the_learners(capsys):
     assert check_columns(my_rows) is False
     said = capsys.readouterr().out
     assert "at: return np.stack" in said
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_not_implemented_is_open(check, capsys):
+    def begun(*given):
+        raise NotImplementedError
+
+    assert check(begun) is None
+    assert "still open" in capsys.readouterr().out
+
+
+def test_a_change_in_place_without_a_return_is_told(capsys):
+    def clipped(values):
+        values[:] = np.clip(values, -1, 1)
+
+    @exercise
+    def check_clip(function):
+        call(function, np.array([-3.0, 0.5]))
+
+    assert check_clip(clipped) is False
+    assert "is a `return` missing?" in capsys.readouterr().out
+
+
+def test_the_random_numbers_of_the_learner_go_on_as_before():
+    def draws(*given):
+        torch.rand(5)
+
+    torch.manual_seed(0)
+    check_soft_update(draws)
+    after = torch.rand(3)
+    torch.manual_seed(0)
+    assert torch.equal(after, torch.rand(3))
+
+
+@pytest.mark.parametrize(
+    "how, told",
+    [
+        ({}, "with 8 in place 8, got 7 there"),
+        ({"given": [f"value {n}" for n in range(10)]}, "8 for value 8, got 7"),
+    ],
+)
+def test_the_first_place_that_differs_is_shown(how, told):
+    got = np.arange(10.0)
+    got[8] = 7
+    with pytest.raises(Wrong, match=told):
+        compare(got, np.arange(10.0), "numbers", **how)
