@@ -40,6 +40,7 @@ NOTEBOOKS = {
             "double_target",
             "make_cart",
             "promise_and_return",
+            "double_cut",
         ],
     ),
     "06": (

@@ -518,9 +518,16 @@ def promise_and_return(brain, seed):
     return promise.mean(), came.mean(), length.mean()
 
 
+def double_cut(brain):
+    """How much lower Double DQN's targets are than DQN's: mean over 1,000 stored transitions."""
+    batch = make_batch(brain.memory.sample(1_000))
+    networks = brain.q_net, brain.target_net, brain.config.gamma
+    return (td_target(batch, *networks) - double_target(batch, *networks)).mean().item()
+
+
 # %%
 Run = namedtuple("Run", "brain lengths curve best test")
-CURVE = ("seed", "agent_steps", "greedy_mean", "promise", "came")
+CURVE = ("seed", "agent_steps", "greedy_mean", "promise", "came", "cut")
 
 
 def train(config, seed, live=None):
@@ -533,7 +540,8 @@ def train(config, seed, live=None):
         promise, came, length = promise_and_return(brain, seeds)
         if length > max((point[2] for point in curve), default=0):
             best.update({name: w.clone() for name, w in brain.q_net.state_dict().items()})
-        curve.append((seed, brain.agent_steps, round(length, 2), round(promise, 3), round(came, 3)))
+        point = round(length, 2), round(promise, 3), round(came, 3), round(double_cut(brain), 5)
+        curve.append((seed, brain.agent_steps, *point))
 
     def progress(lengths):
         if live is not None:
@@ -572,7 +580,7 @@ for name, config in {"DQN": DQN, "Double DQN": DOUBLE}.items():
 print("promise and what came [discounted agent steps], greedy length [agent steps]")
 for name, run in runs.items():
     print(name)
-    for _, agent_steps, length, promise, came in run.curve if QUICK else run.curve[3::4]:
+    for _, agent_steps, length, promise, came, _ in run.curve if QUICK else run.curve[3::4]:
         print(f"{agent_steps:>8,}: promise {promise:6.1f}  came {came:5.1f}  length {length:5.0f}")
     assert run.brain.updates > 0 and run.brain.copies > 0 and len(run.lengths) > 0
 

@@ -9,14 +9,18 @@ from exercises.cartpole import check_columns
 from exercises.target_network import check_soft_update
 from tests.exercises import (
     answers_cartpole,
+    answers_double_dueling,
     answers_faster,
     answers_pong,
+    answers_prioritized_nstep,
     answers_q_table,
+    answers_rainbow,
     answers_target_network,
 )
 
 ANSWERS = (
-    answers_q_table, answers_cartpole, answers_target_network, answers_pong, answers_faster
+    answers_q_table, answers_cartpole, answers_target_network, answers_pong,
+    answers_double_dueling, answers_prioritized_nstep, answers_rainbow, answers_faster,
 )  # fmt: skip
 RIGHT = [case for module in ANSWERS for case in module.RIGHT]
 WRONG = [case for module in ANSWERS for case in module.WRONG]

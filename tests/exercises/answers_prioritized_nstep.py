@@ -1,0 +1,124 @@
+"""Exercises of notebook 06: what must pass, what must not, and which hint comes."""
+
+import numpy as np
+import torch
+
+from exercises.prioritized_nstep import check_find, check_n_step_target, check_weights
+
+
+def powers(reward, gamma):
+    return gamma ** torch.arange(reward.shape[1])
+
+
+def alive(terminated):
+    """1 for each step that belongs to the game: up to its end, with it."""
+    ended = terminated.long().cumsum(dim=1)
+    return (ended - terminated.long() == 0).float()
+
+
+def masked(reward, terminated, next_value, gamma):
+    inside = (powers(reward, gamma) * alive(terminated) * reward).sum(dim=1)
+    return inside + gamma ** reward.shape[1] * ~terminated.any(dim=1) * next_value
+
+
+def backwards(reward, terminated, next_value, gamma):
+    target = next_value
+    for k in reversed(range(reward.shape[1])):
+        target = reward[:, k] + gamma * ~terminated[:, k] * target
+    return target
+
+
+def row_by_row(reward, terminated, next_value, gamma):
+    targets = []
+    for rewards, over, value in zip(reward, terminated, next_value, strict=True):
+        target, factor = 0.0, 1.0
+        for r, end in zip(rewards, over, strict=True):
+            target, factor = target + factor * r.item(), factor * gamma
+            if end:
+                factor = 0.0
+                break
+        targets.append(target + factor * value.item())
+    return np.array(targets)
+
+
+def find_loop(priorities, number):
+    for index, p in enumerate(priorities):
+        if number < p:
+            return index
+        number -= p
+
+
+RIGHT = [
+    (check_n_step_target, [masked, backwards, row_by_row]),
+    (
+        check_find,
+        [
+            find_loop,
+            lambda p, x: np.searchsorted(np.cumsum(p), x, side="right"),
+            lambda p, x: int((np.cumsum(p) <= x).sum()),
+        ],
+    ),
+    (
+        check_weights,
+        [
+            lambda p, n, b: (n * p) ** -b / ((n * p) ** -b).max(),
+            lambda p, n, b: (p / p.min()) ** -b,  # N goes out
+            lambda p, n, b: torch.from_numpy((p.min() / p) ** b),
+        ],
+    ),
+]
+WRONG = [
+    (
+        check_n_step_target,
+        {
+            "the next one": lambda r, t, v, g: (
+                (powers(r, g) * r).sum(1) + g ** r.shape[1] * ~t.any(1) * v
+            ),
+            "ended inside the window": lambda r, t, v, g: (
+                (powers(r, g) * alive(t) * r).sum(1) + g ** r.shape[1] * v
+            ),
+            "Ends are not looked at": lambda r, t, v, g: (
+                (powers(r, g) * r).sum(1) + g ** r.shape[1] * v
+            ),
+            "γⁿ, not γ": lambda r, t, v, g: (
+                (powers(r, g) * alive(t) * r).sum(1) + g * ~t.any(1) * v
+            ),
+            "not n − 1": lambda r, t, v, g: (
+                (powers(r, g) * alive(t) * r).sum(1) + g ** (r.shape[1] - 1) * ~t.any(1) * v
+            ),
+            "next value is not discounted": lambda r, t, v, g: (
+                (powers(r, g) * alive(t) * r).sum(1) + ~t.any(1) * v
+            ),
+            "γ⁰ = 1": lambda r, t, v, g: (
+                (g * powers(r, g) * alive(t) * r).sum(1) + g ** r.shape[1] * ~t.any(1) * v
+            ),
+            "that ends the game": lambda r, t, v, g: (
+                (powers(r, g) * (t.long().cumsum(1) == 0) * r).sum(1)
+                + g ** r.shape[1] * ~t.any(1) * v
+            ),
+            "got shape (4, 3)": lambda r, t, v, g: r,
+        },
+    ),
+    (
+        check_find,
+        {
+            "One too far": lambda p, x: find_loop(p, x) + 1,
+            "One too few": lambda p, x: find_loop(p, x) - 1,
+            "*sums*": lambda p, x: next((i for i, q in enumerate(p) if q > x), 4),
+            "largest priority": lambda p, x: int(p.argmax()),
+            "five equal parts": lambda p, x: int(x / 2),
+            "for number 0.2, got": lambda p, x: x,
+            "number 3.9": lambda p, x: 0 if x < 4 else find_loop(p, x),
+        },
+    ),
+    (
+        check_weights,
+        {
+            "not normalised": lambda p, n, b: (n * p) ** -b,
+            "must count less": lambda p, n, b: (p / p.max()) ** b,
+            "by the sum": lambda p, n, b: p**-b / (p**-b).sum(),
+            "by the mean": lambda p, n, b: p**-b / (p**-b).mean(),
+            "β is not used": lambda p, n, b: p.min() / p,
+        },
+    ),
+]

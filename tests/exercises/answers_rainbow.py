@@ -1,0 +1,139 @@
+"""Exercises of notebook 07: what must pass, what must not, and which hint comes."""
+
+import numpy as np
+import torch
+
+from exercises.rainbow import check_noise, check_project, check_quantile_loss
+
+
+def places(reward, discount, support):
+    low, high = support[0], support[-1]
+    moved = (reward[:, None] + discount[:, None] * support).clamp(low, high)
+    return (moved - low) / (support[1] - support[0])
+
+
+def by_nearness(probability, reward, discount, support):
+    place = places(reward, discount, support)
+    nearness = 1 - (place[:, :, None] - torch.arange(len(support))).abs()
+    return (probability[:, :, None] * nearness.clamp(min=0)).sum(dim=1)
+
+
+def by_floor(probability, reward, discount, support, *, lose=False, swap=False):
+    place = places(reward, discount, support)
+    place = torch.where((place - place.round()).abs() < 1e-4, place.round(), place)
+    below, above = place.floor().long(), place.ceil().long()
+    to_above = place - below
+    to_below = above - place if lose else 1 - to_above
+    if swap:
+        whole = below == above
+        to_below, to_above = (
+            torch.where(whole, to_below, to_above),
+            torch.where(whole, to_above, to_below),
+        )
+    found = torch.zeros_like(probability)
+    found.scatter_add_(1, below, probability * to_below)
+    return found.scatter_add_(1, above, probability * to_above)
+
+
+def by_loop(probability, reward, discount, support):
+    found = np.zeros(probability.shape)
+    for row, spots in enumerate(places(reward, discount, support).numpy()):
+        for p, spot in zip(probability[row].tolist(), spots, strict=True):
+            left = min(int(spot), len(support) - 2)
+            found[row, left] += p * (left + 1 - spot)
+            found[row, left + 1] += p * (spot - left)
+    return found
+
+
+def overwriting(probability, reward, discount, support):
+    """Forgets that one atom may be written to more than once."""
+    place = places(reward, discount, support)
+    below = place.floor().long().clamp(max=len(support) - 2)
+    found, rows = torch.zeros_like(probability), torch.arange(len(reward))[:, None]
+    found[rows, below] += probability * (below + 1 - place)
+    found[rows, below + 1] += probability * (place - below)
+    return found
+
+
+def nearest(probability, reward, discount, support):
+    found = torch.zeros_like(probability)
+    spots = (places(reward, discount, support) + 0.5 + 1e-4).floor().long()
+    return found.scatter_add_(1, spots.clamp(max=len(support) - 1), probability)
+
+
+def pinball(theta, outcome, tau):
+    u = outcome - theta
+    return torch.maximum(tau * u, (tau - 1) * u).mean()
+
+
+def pinball_loop(theta, outcome, tau):
+    losses = [tau * (x - theta) if x > theta else (1 - tau) * (theta - x) for x in outcome.tolist()]
+    return sum(losses) / len(losses)
+
+
+def f(x):
+    return x.sign() * x.abs().sqrt()
+
+
+RIGHT = [
+    (check_project, [by_nearness, by_floor, by_loop]),
+    (
+        check_quantile_loss,
+        [
+            pinball,
+            pinball_loop,
+            lambda theta, x, tau: ((tau - (x < theta).float()) * (x - theta)).mean(),
+        ],
+    ),
+    (
+        check_noise,
+        [
+            lambda a, b: torch.outer(f(b), f(a)),
+            lambda a, b: f(b)[:, None] * f(a),
+            lambda a, b: f(torch.outer(b, a)),  # the root of a product is the product of the roots
+        ],
+    ),
+]
+WRONG = [
+    (
+        check_project,
+        {
+            "belongs to that atom whole": lambda *given: by_floor(*given, lose=True),
+            "*nearer* atom": lambda *given: by_floor(*given, swap=True),
+            "nearest atom": nearest,
+            "goes to the last atom": lambda p, r, d, s: by_nearness(
+                torch.where((r[:, None] + d[:, None] * s).abs() > 1 + 1e-6, 0.0, p), r, d, s
+            ),
+            "reward is missing": lambda p, r, d, s: by_nearness(p, 0 * r, d, s),
+            "discount is not used": lambda p, r, d, s: by_nearness(p, r, torch.ones(6), s),
+            "Nothing was moved": lambda p, r, d, s: p,
+            "same index twice": overwriting,
+            "of shape (6, 5)": lambda p, r, d, s: p.sum(dim=1),
+        },
+    ),
+    (
+        check_quantile_loss,
+        {
+            "pull with τ": lambda theta, x, tau: pinball(theta, x, 1 - tau),
+            "runs away": lambda theta, x, tau: (
+                torch.where(x > theta, tau, 1 - tau) * (x - theta)
+            ).mean(),
+            "median": lambda theta, x, tau: (x - theta).abs().mean(),
+            "squared": lambda theta, x, tau: (
+                torch.where(x > theta, tau, 1 - tau) * (x - theta) ** 2
+            ).mean(),
+            "not their mean": lambda theta, x, tau: len(x) * pinball(theta, x, tau),
+            "Both sides": lambda theta, x, tau: tau * (x - theta).abs().mean(),
+        },
+    ),
+    (
+        check_noise,
+        {
+            "f is missing": lambda a, b: torch.outer(b, a),
+            "sign is lost": lambda a, b: torch.outer(b.abs().sqrt(), a.abs().sqrt()),
+            "(J, I)": lambda a, b: torch.outer(f(a), f(b)),
+            "one side": lambda a, b: torch.outer(b.abs().sqrt(), f(a)),
+            "product": lambda a, b: f(b)[:, None] + f(a),
+        },
+    ),
+]
