@@ -31,7 +31,7 @@ PIXELS = [
 ]  # fmt: skip
 NOTEBOOKS = {
     "05": (
-        "draft_05_double_dueling",
+        "05_double_dueling",
         [
             *COMMON,
             "DOUBLE",
@@ -44,7 +44,7 @@ NOTEBOOKS = {
         ],
     ),
     "06": (
-        "draft_06_prioritized_nstep",
+        "06_prioritized_nstep",
         [*COMMON, "N_STEP", "PRIORITIZED", "NStep", "beta", "CountingMemory"],
     ),
     "07": ("draft_07_rainbow", SEVEN),

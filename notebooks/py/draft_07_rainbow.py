@@ -69,6 +69,7 @@ import torch.nn.functional as F
 from IPython.display import display
 from torch import nn
 
+from exercises.rainbow import check_noise, check_project, check_quantile_loss
 from helpers.ablation import draw_curves, print_table
 from helpers.animation import animated_png
 from helpers.atari import make_pong, make_pong_to_watch
@@ -130,8 +131,11 @@ def project(probabilities, reward, discount, support):
     width = (high - low) / (atoms - 1)
     moved = reward[:, None] + discount[:, None] * support  # (B, N)
     place = (moved.clamp(low, high) - low) / width  # 0 … N - 1, in units of atoms
-    nearness = 1 - (place[:, :, None] - torch.arange(atoms)).abs()  # (B, N, N)
-    return (probabilities[:, :, None] * nearness.clamp(min=0)).sum(dim=1)
+    below = place.long().clamp(max=atoms - 2)  # (B, N), the atom below; above it is below + 1
+    to_above = probabilities * (place - below)  # the nearer, the more
+    projected = torch.zeros_like(probabilities)
+    projected.scatter_add_(1, below, probabilities - to_above)
+    return projected.scatter_add_(1, below + 1, to_above)
 
 
 # %% tags=["nbval-check-output"]
@@ -147,10 +151,10 @@ assert torch.allclose(ended, torch.tensor([[0.0, 1, 0, 0]]))
 # %% [markdown]
 # After an end the discount is 0, all atoms move to the reward, and the target is certain. A value
 # that falls exactly on an atom goes there whole: in the usual form, with `floor` and `ceil`, both
-# neighbours are then the same atom, both shares come out as 0, and the probability is **lost**. The
-# form above, "one minus the distance", cannot lose any. Values beyond the ends go to the last atom.
-# What lies between two atoms is shared out to both, so with every step back a learned distribution
-# becomes a little wider than the truth. The picture shows the three steps.
+# neighbours are then the same atom, both shares come out as 0, and the probability is **lost**.
+# With `below` and `below + 1` none is: the two shares always sum to all of it. Values beyond the
+# ends go to the last atom. What lies between two atoms is shared out to both, so with every step
+# back a learned distribution becomes a little wider than the truth. The picture shows the steps.
 
 # %%
 support = torch.linspace(-1, 1, 9)
@@ -1120,13 +1124,74 @@ check_learned("Rainbow: test mean [agent steps]", test.mean, at_least=475)
 # %% [markdown]
 # ## Exercises
 #
-# 1. *(5 min)* Atoms 0, 1, 2; probabilities 0.2, 0.3, 0.5; reward 0.5; γ = 1. Project by hand; check
-#    with `project`. What happened to the mean, and why?
-# 2. *(10 min)* Write the projection with `floor` and `ceil`, and find the case in which it loses
-#    probability.
-# 3. *(10 min)* Set `low=-0.5`. What can the agent no longer tell apart?
-# 4. *(15 min)* Remove the two `resample` lines of `update`. What becomes of σ?
-# 5. *(20 min)* Let the agent choose by the 10 % quantile instead of the mean. How does it play?
+# Write your answer into the cell below each text and run it: the check says what it expected, what
+# came, and what may be wrong. Difficulty runs from 1 to 5. Solutions are in
+# `notebooks/solutions/07_rainbow.ipynb`; try first.
+
+# %% [markdown]
+# ### Exercise 1: the projection, another way
+#
+# *Fill in · difficulty 4 · 20 minutes · no probability may be lost*
+#
+# Write the projection once more, with loops, with `floor` and `ceil`, or by "one minus the distance
+# to each atom". First by hand: atoms 0, 1, 2, probabilities 0.2, 0.3, 0.5, reward 0.5, discount 1.
+# What happened to the mean, and why?
+
+
+# %%
+def my_project(probability, reward, discount, support):
+    """Probabilities (B, N), reward (B,), discount (B,), support (N,) to probabilities (B, N)."""
+    # your code here
+
+
+check_project(my_project)
+
+# %% [markdown]
+# ### Exercise 2: the pull to a quantile
+#
+# *Fill in · difficulty 2 · 10 minutes · a lopsided error*
+#
+# The loss without Huber's rounding: outcomes above θ pull it up with strength τ, those below pull
+# it down with strength 1 − τ.
+
+
+# %%
+def my_quantile_loss(theta, outcome, tau):
+    """One number θ against outcomes (B,): their mean loss."""
+    # your code here
+
+
+check_quantile_loss(my_quantile_loss)
+
+# %% [markdown]
+# ### Exercise 3: noise from two lists
+#
+# *Fill in · difficulty 2 · 10 minutes · I + J draws for I · J weights*
+#
+# The noise of all weights of a layer from two lists of standard normal draws.
+
+
+# %%
+def my_noise(draws_in, draws_out):
+    """Draws (I,) and (J,) to noise (J, I), as a weight matrix has it."""
+    # your code here
+
+
+check_noise(my_noise)
+
+# %% [markdown]
+# ### Exercise 4: a range that is too small
+#
+# *Predict · difficulty 3 · 10 minutes · what the atoms cannot say*
+#
+# With `low=-0.5`, what can the agent no longer tell apart? In which states would it play worse?
+#
+# ### Exercise 5: a careful agent
+#
+# *Extend · difficulty 3 · 20 minutes · the same distribution, another choice*
+#
+# Let `rainbow` choose by the worst 10 % of its distribution instead of the mean, without training
+# it again. How does it play? In which game would that matter more?
 
 # %% [markdown]
 # ## Summary

@@ -11,7 +11,7 @@ from helpers.replay import Transition
 from tests.test_probes import PROBES, ActionDependent, Delayed
 from tools.definitions import TWINS, define
 
-TWIN = TWINS / "draft_05_double_dueling.py"
+TWIN = TWINS / "05_double_dueling.py"
 NAMES = [
     *(
         "Config",
@@ -24,6 +24,7 @@ NAMES = [
         "epsilon",
     ),
     *("descend", "Brain", "Agent", "Environment", "make_cart", "ARENA", "promise_and_return"),
+    *("double_cut", "most"),
 ]
 
 
@@ -243,3 +244,30 @@ def test_variants_differ_by_their_switches_only(source):
         for name, config in nb["VARIANTS"].items()
     }
     assert found == switches
+
+
+def test_cut_is_how_much_lower_double_targets_are(nb):
+    """Memory: half of the rows ended. Networks: 5 against 4, a difference of 1 where none ended."""
+    brain = nb["Brain"](nb["Config"](gamma=0.9), np.random.default_rng(0))
+    for row in range(1_000):
+        brain.memory.push(np.zeros(4, np.float32), 0, 0.0, np.zeros(4, np.float32), row % 2 == 0)
+    brain.q_net = lambda obs: torch.tensor([[2.0, 3.0]]).expand(len(obs), 2)
+    brain.target_net = lambda obs: torch.tensor([[5.0, 4.0]]).expand(len(obs), 2)
+    assert nb["double_cut"](brain) == pytest.approx(0.9 * 1 * 0.5, abs=0.05)
+    brain.q_net = brain.target_net
+    assert nb["double_cut"](brain) == 0
+
+
+def test_the_most_that_can_be_right_counts_the_copies(nb):
+    """Against a loop that counts trainings, updates and copies one after another."""
+    config = nb["Config"]()
+    updates = copies = 0
+    for agent_steps in range(1, 6_001):
+        if agent_steps % config.train_every == 0 and agent_steps >= config.learn_start:
+            for _ in range(config.updates_per_train):
+                updates += 1
+                copies += updates % config.target_every == 0
+        if agent_steps % 500 == 0 and agent_steps >= config.learn_start:
+            largest = sum(config.gamma**k for k in range(copies + 1))
+            assert nb["most"](config, agent_steps) == pytest.approx(largest)
+    assert copies > 10

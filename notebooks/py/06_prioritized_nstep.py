@@ -1,5 +1,12 @@
 # ---
 # jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags
+#     formats: notebooks//ipynb,notebooks/py//py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -69,11 +76,12 @@ import torch.nn.functional as F
 from IPython.display import display
 from torch import nn
 
+from exercises.prioritized_nstep import check_find, check_n_step_target, check_weights
 from helpers.ablation import draw_curves, print_table
 from helpers.animation import animated_png, overlay_q_values
 from helpers.display import VirtualDisplay
 from helpers.evaluation import evaluate
-from helpers.plotting import LiveCurve, load_curves, show
+from helpers.plotting import LiveCurve, is_mine_normal, load_curves, show
 from helpers.prioritized import Priorities, PrioritizedReplayMemory, SumTree
 from helpers.replay import ReplayMemory, Transition
 from helpers.runtime import check_learned, profile, seed_everything, show_source, versions
@@ -732,6 +740,23 @@ assert both.brain.updates > 0 and both.brain.copies > 0 and len(both.lengths) > 
 assert epsilon(both.brain.config, both.brain.agent_steps) < 0.5
 
 # %% [markdown]
+# ### Is mine normal?
+#
+# The greedy evaluations of this training among those of the recorded seeds. (In `quick` it has
+# fewer agent steps, over which the learning rate falls to 0; the recorded ones had 50,000.)
+
+# %%
+_, agent_steps, greedy_means = zip(*both.curve, strict=True)
+figure, verdict = is_mine_normal(
+    (agent_steps, greedy_means),
+    load_curves(ROOT / "results" / "06_both.csv", "agent_steps", "greedy_mean"),
+    title="My training among the recorded ones", xlabel="agent steps",
+    ylabel="greedy mean [agent steps]",
+)  # fmt: skip
+show(figure, "06_mine")
+print(verdict)
+
+# %% [markdown]
 # ## What is replayed most?
 #
 # The counts of the training above. A ratio of 3 says: this transition was drawn three times as
@@ -861,14 +886,77 @@ check_learned("3 steps, prioritized: test mean [agent steps]", test.mean, at_lea
 # %% [markdown]
 # ## Exercises
 #
-# 1. *(5 min)* Rewards 1, 0, 2, then the clock stops the game; n = 2, γ = 0.5. Which transitions
-#    come out of `NStep`? Check it.
-# 2. *(10 min)* Use γ instead of γⁿ in `td_target` with n = 3. Which Q-values does a balanced pole
-#    have then, and why does the agent still learn something?
-# 3. *(10 min)* Draw from the sum tree above by hand for 0.2, 3.9 and 9.99.
-# 4. *(15 min)* Set `alpha=0`. The weights are all 1 now, whatever β is: why? And with `alpha=1`?
-# 5. *(20 min)* Add +1 or −1 at random to every reward. What do the priorities prefer then? What is
-#    learned with β = 0 throughout?
+# Write your answer into the cell below each text and run it: the check says what it expected, what
+# came, and what may be wrong. Difficulty runs from 1 to 5. Solutions are in
+# `notebooks/solutions/06_prioritized_nstep.ipynb`; try first.
+
+# %% [markdown]
+# ### Exercise 1: n steps at once
+#
+# *Fill in · difficulty 3 · 15 minutes · ends inside a window*
+#
+# A batch of windows: the rewards of n steps in a row, after which of them the game ended (if it
+# did), and what the network says of the observation after the last. A window may run on into the
+# next game here; your target must not.
+
+
+# %%
+def my_n_step_target(reward, terminated, next_value, gamma):
+    """Rewards (B, n), Boolean ends (B, n), values (B,) to targets (B,)."""
+    # your code here
+
+
+check_n_step_target(my_n_step_target)
+
+# %% [markdown]
+# ### Exercise 2: a draw without a tree
+#
+# *Fill in · difficulty 2 · 10 minutes · what the tree computes*
+#
+# On which index does the number fall? Write it without a tree, as slowly as you like: first by hand
+# for 0.2, 3.9 and 9.99 and the priorities of the tree above, 3, 1, 4, 2. An index of priority 0 is
+# never drawn.
+
+
+# %%
+def my_find(priorities, number):
+    """Index on which a number from 0 to the sum of the priorities falls."""
+    # your code here
+
+
+check_find(my_find)
+
+# %% [markdown]
+# ### Exercise 3: importance weights
+#
+# *Fill in · difficulty 2 · 10 minutes · undoing what the draw has done*
+#
+# `probability` says how likely each row of the batch was to be drawn from `number_stored`
+# transitions. (Does `number_stored` matter in the end?)
+
+
+# %%
+def my_weights(probability, number_stored, beta):
+    """Weights (B,), the largest is 1."""
+    # your code here
+
+
+check_weights(my_weights)
+
+# %% [markdown]
+# ### Exercise 4: γ where γⁿ belongs
+#
+# *Predict · difficulty 3 · 15 minutes · a bug that hides*
+#
+# With n = 3 and γ instead of γⁿ in `td_target`, what is a pole worth that falls in 30 agent steps
+# for certain? Compute it with both, then say why the agent still learns something.
+#
+# ### Exercise 5: priorities love noise
+#
+# *Extend · difficulty 4 · 20 minutes · when surprise teaches nothing*
+#
+# Add +1 or −1 at random to every reward. Which transitions have large errors then, for how long,
+# and what do the priorities prefer? Train one seed of `PRIORITIZED` and of `DQN` and look.
 
 # %% [markdown]
 # ## Summary

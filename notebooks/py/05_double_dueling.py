@@ -1,5 +1,12 @@
 # ---
 # jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags
+#     formats: notebooks//ipynb,notebooks/py//py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -71,11 +78,12 @@ from gymnasium.wrappers import TransformAction
 from IPython.display import display
 from torch import nn
 
+from exercises.double_dueling import check_double_target, check_dueling_max, check_largest_guess
 from helpers.ablation import bootstrap_interval, draw_curves, print_table
 from helpers.animation import animated_png, overlay_q_values
 from helpers.display import VirtualDisplay
 from helpers.evaluation import evaluate
-from helpers.plotting import LiveCurve, load_curves, show
+from helpers.plotting import LiveCurve, is_mine_normal, load_curves, show
 from helpers.replay import ReplayMemory, Transition
 from helpers.runtime import check_learned, profile, seed_everything, versions
 
@@ -488,12 +496,13 @@ class Environment:
 # ## What the agent believes, and what comes
 #
 # Every 2,500 agent steps 100 greedy episodes are played. For each, two numbers: what the network
-# *promised* at the first observation, $\max_a Q(s_0,a)$, and the discounted return that *came*. If
-# the promise is larger, the agent overestimates **its own** policy; whether the policy is good is
-# another matter.
+# *promised* at the first observation, $\max_a Q(s_0,a)$, and the discounted return that *came*.
 #
 # An episode is cut off after 500 steps, and later rewards do not come. With γ = 0.99 they would be
 # worth at most $0.99^{500}\cdot 100 = 0.66$.
+#
+# A third number asks what Double DQN is about: by how much are its targets lower than DQN's, on
+# transitions of the memory?
 
 # %%
 SELECTION_SEEDS, TEST_SEEDS = 1_000_000, 2_000_000  # training uses 0, 1, 2, …
@@ -585,8 +594,14 @@ for name, run in runs.items():
     assert run.brain.updates > 0 and run.brain.copies > 0 and len(run.lengths) > 0
 
 # %% [markdown]
-# One seed proves nothing; here are the recorded curves of all. Above the dashed line is more than
-# any agent can earn.
+# One seed proves nothing; here are the recorded curves of twenty. And what can be *right*? Values
+# start near 0, and with each copy of the target network the targets see one step further. After $k$
+# copies no honest target is above
+#
+# $$1+\gamma+\dots+\gamma^k=\frac{1-\gamma^{k+1}}{1-\gamma},$$
+#
+# even if the pole never falls. That is the dashed line. A promise above it is too high, however
+# well the agent plays.
 
 
 # %%
@@ -594,6 +609,13 @@ def recorded(name, column):
     """Recorded curves of a variant as an array (seeds, points), and their agent steps (points,)."""
     curves = load_curves(ROOT / "results" / f"05_{name}.csv", "agent_steps", column)
     return np.stack([y for _, y in curves.values()]), next(iter(curves.values()))[0]
+
+
+def most(config, agent_steps):
+    """Largest value that honest targets can have reached since learn_start, reward 1 a step."""
+    trainings = agent_steps // config.train_every - (config.learn_start - 1) // config.train_every
+    copies = trainings * config.updates_per_train // config.target_every
+    return (1 - config.gamma ** (copies + 1)) / (1 - config.gamma)
 
 
 def draw_quartiles(axes, agent_steps, values, colour, label):
@@ -609,7 +631,9 @@ for axes, (name, title) in zip(panels, titles.items(), strict=True):
     for column, colour, label in (("promise", "#e8743b", "promised"), ("came", "#1f4e8c", "came")):
         values, agent_steps = recorded(name, column)
         draw_quartiles(axes, agent_steps, values, colour, label)
-    axes.axhline(100, color="0.5", linestyle="--", linewidth=1)
+    axes.plot(
+        agent_steps, most(DQN, agent_steps), "--", color="0.4", label="most that can be right"
+    )
     axes.set(title=f"{title}, {len(values)} seeds", xlabel="agent steps")
 panels[0].set_ylabel("value of the first observation\n[discounted agent steps]")
 panels[0].legend(fontsize=8)
@@ -626,9 +650,8 @@ show(figure, "05_promise")
 # give CartPole 16 actions, eight that push left and eight that push right. The task is the same;
 # only the maximum now runs over 16 guesses.
 #
-# And one suspect of another kind: Huber's loss. For errors over 1 it pulls with constant force, so
-# rare large disappointments (a fall) count for less than their size. The squared loss does not do
-# that.
+# And one suspect of another kind: the loss. Huber's pulls with constant force where errors are over
+# 1, the squared one in proportion.
 
 # %%
 rng = np.random.default_rng(0)
@@ -639,10 +662,12 @@ suspects = {
     "Double DQN, 16 actions": "promise_double_16",
     "DQN, 2 actions, squared loss": "promise_squared",
 }
-print("promise minus what came, mean of each training's second half [discounted agent steps]")
+print("promise minus the most that can be right, second half of each training [agent steps]")
+above = {}
 for title, name in suspects.items():
-    gap = recorded(name, "promise")[0] - recorded(name, "came")[0]
-    late = gap[:, gap.shape[1] // 2 :].mean(axis=1)
+    promise, agent_steps = recorded(name, "promise")
+    above[name] = promise - most(DQN, agent_steps)  # (seeds, points)
+    late = above[name][:, len(agent_steps) // 2 :].mean(axis=1)
     low, high = bootstrap_interval(late, rng)
     print(f"{title:<30}{late.mean():>6.1f} ({low:.1f} to {high:.1f}), {len(late)} seeds")
 
@@ -650,14 +675,49 @@ for title, name in suspects.items():
 figure, panels = plt.subplots(1, 2, figsize=(7.5, 3), sharey=True, layout="constrained")
 for axes, number, suffix in zip(panels, (2, 16), ("", "_16"), strict=True):
     for name, colour, label in (("dqn", "#e8743b", "DQN"), ("double", "#1f4e8c", "Double DQN")):
-        promise, agent_steps = recorded(f"promise_{name}{suffix}", "promise")
-        came, _ = recorded(f"promise_{name}{suffix}", "came")
-        draw_quartiles(axes, agent_steps, promise - came, colour, label)
-    axes.axhline(0, color="0.5", linestyle="--", linewidth=1)
+        draw_quartiles(axes, agent_steps, above[f"promise_{name}{suffix}"], colour, label)
+    axes.axhline(0, color="0.4", linestyle="--", linewidth=1)
     axes.set(title=f"{number} actions", xlabel="agent steps")
-panels[0].set_ylabel("promise minus what came\n[discounted agent steps]")
+panels[0].set_ylabel("promise above the most\nthat can be right [agent steps]")
 panels[0].legend(fontsize=8)
-show(figure, "05_gap")
+show(figure, "05_above")
+
+# %% [markdown]
+# (How to read this follows with the recorded results.)
+
+# %% [markdown]
+# ### Values that cannot be
+#
+# The recipe of notebook 3 makes the same test sharper. It gives −1 for the fall and 0 else, so **no
+# return is above 0**, at no time. What do the agents of that recipe promise?
+
+# %%
+figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
+late = {}
+for name, colour, label in (("dqn", "#e8743b", "DQN"), ("double", "#1f4e8c", "Double DQN")):
+    promise, agent_steps = recorded(name, "promise")
+    late[label] = promise[:, len(agent_steps) // 2 :].mean(axis=1)
+    draw_quartiles(axes, agent_steps, promise, colour, label)
+axes.axhline(0, color="0.4", linestyle="--", linewidth=1)
+axes.set(title="Both promise more than any return", xlabel="agent steps")
+axes.set_ylabel("promise [falls, discounted]")
+axes.legend(fontsize=8)
+show(figure, "05_above_zero")
+late["Double minus DQN"] = late["Double DQN"] - late["DQN"]
+for label, values in late.items():
+    low, high = bootstrap_interval(values, rng)
+    print(f"{label:<18}{values.mean():+.2f} ({low:+.2f} to {high:+.2f}), {len(values)} seeds")
+
+# %% [markdown]
+# And how large is the correction itself? At every evaluation the training of plain DQN has also
+# asked by how much Double DQN's targets would be lower. γ = 0.99 carries a correction on from
+# target to target, a hundred times at most: $1/(1-\gamma)=100$.
+
+# %%
+for title, name in {"−1 at the fall": "dqn", "1 a step, 16 actions": "promise_dqn_16"}.items():
+    values = recorded(name, "cut")[0].mean(axis=1)
+    low, high = (100 * x for x in bootstrap_interval(values, rng))
+    print(f"{title:<22}100 × cut = {100 * values.mean():.2f} ({low:.2f} to {high:.2f})")
 
 # %% [markdown]
 # (How to read this follows with the recorded results.)
@@ -679,6 +739,23 @@ print(f"test of the last agent: {both.test.mean:.0f} ± {both.test.std:.0f} agen
 both.brain.q_net.load_state_dict(both.best)  # the weights of the best evaluation on the way
 test = evaluate(both.brain.greedy, ARENA[False], TEST_SEEDS)
 print(f"test of the best one:   {test.mean:.0f} ± {test.std:.0f} agent steps")
+
+# %% [markdown]
+# ### Is mine normal?
+#
+# The greedy evaluations of this training among those of the recorded seeds. (In `quick` it has
+# fewer agent steps, over which the learning rate falls to 0; the recorded ones had 50,000.)
+
+# %%
+_, agent_steps, greedy_means, *_ = zip(*both.curve, strict=True)
+figure, verdict = is_mine_normal(
+    (agent_steps, greedy_means),
+    load_curves(ROOT / "results" / "05_both.csv", "agent_steps", "greedy_mean"),
+    title="My training among the recorded ones", xlabel="agent steps",
+    ylabel="greedy mean [agent steps]",
+)  # fmt: skip
+show(figure, "05_mine")
+print(verdict)
 
 # %% [markdown]
 # ## V and A over states
@@ -810,15 +887,76 @@ check_learned("double and dueling: test mean [agent steps]", test.mean, at_least
 # %% [markdown]
 # ## Exercises
 #
-# 1. *(5 min)* Three actions, guesses −1 or +1 as above. Count the cases: how much too large is the
-#    largest guess? Check it with `product`.
-# 2. *(10 min)* Let `double_target` choose with `target_net` and judge with `q_net`. Is that Double
-#    DQN too? Which of the two networks should the newer information come from?
-# 3. *(10 min)* Replace the mean in `combine` by the maximum. What is V now?
-# 4. *(15 min)* Copy the target after every update (`target_every=1`). Why are the targets of DQN
-#    and Double DQN nearly the same then?
-# 5. *(20 min)* Give CartPole 64 actions (`copies=32`). What do you expect of the gap, from the
-#    first figure of this notebook? Train one seed of each method and look.
+# Write your answer into the cell below each text and run it: the check says what it expected, what
+# came, and what may be wrong. Difficulty runs from 1 to 5. Solutions are in
+# `notebooks/solutions/05_double_dueling.ipynb`; try first.
+
+# %% [markdown]
+# ### Exercise 1: the largest guess
+#
+# *Fill in · difficulty 2 · 10 minutes · where the error comes from*
+#
+# Every action is worth 0, every guess is −1 or +1, each equally likely. For two actions the largest
+# guess was 0.5 on average. And for any number of actions?
+
+
+# %%
+def my_largest_guess(num_actions):
+    """Mean of the largest of num_actions guesses."""
+    # your code here
+
+
+check_largest_guess(my_largest_guess)
+
+# %% [markdown]
+# ### Exercise 2: Double DQN from memory
+#
+# *Fill in · difficulty 2 · 10 minutes · who chooses, who judges*
+#
+# `next_q` is what the network that learns says of the next observations, `next_target_q` what the
+# target network says. (And if the two changed places, would that be Double DQN too? Which of them
+# knows more of the newest transitions?)
+
+
+# %%
+def my_double_target(reward, terminated, next_q, next_target_q, gamma):
+    """Targets (B,); terminated is a Boolean tensor (B,), the Q-values are (B, A)."""
+    # your code here
+
+
+check_double_target(my_double_target)
+
+# %% [markdown]
+# ### Exercise 3: the maximum instead of the mean
+#
+# *Change · difficulty 2 · 5 minutes · what V means*
+#
+# Write the other dueling sum of the paper, the one that makes V the value of the *best* action.
+
+
+# %%
+def my_dueling_max(value, advantage):
+    """V (B, 1) and A (B, A) to Q (B, A), whose largest entry is V."""
+    # your code here
+
+
+check_dueling_max(my_dueling_max)
+
+# %% [markdown]
+# ### Exercise 4: copies after every update
+#
+# *Predict · difficulty 2 · 10 minutes · two networks that are one*
+#
+# What becomes of the correction of Double DQN with `target_every=1`, and why? Say a number first,
+# then train one seed with `train(replace(DQN, target_every=1), 0)` and look at the last column of
+# its `curve`.
+#
+# ### Exercise 5: 64 actions
+#
+# *Extend · difficulty 3 · 20 minutes · more chances to be lucky*
+#
+# Give CartPole 64 actions (`copies=32`). What do you expect of the gap, from the first figure of
+# this notebook? Train one seed of each method and look. How many seeds would you want?
 
 # %% [markdown]
 # ## Summary
