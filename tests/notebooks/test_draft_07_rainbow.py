@@ -98,7 +98,7 @@ FLOOR_AND_CEIL = """    left, right = place.floor().long(), place.ceil().long()
 
 def test_projection_loses_nothing_on_the_grid():
     on_the_grid(NB)
-    before, rest = SOURCE.split("    nearness = 1 - ", 1)
+    before, rest = SOURCE.split("    below = place.long()", 1)
     after = rest.split("\n\n\n", 1)[1]
     with pytest.raises(AssertionError):  # the usual form, when an atom falls on a grid point
         on_the_grid(definitions(before + FLOOR_AND_CEIL + "\n\n" + after))
