@@ -3,8 +3,6 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from helpers.plotting import plot_band
-
 
 def bootstrap_interval(values, rng, level=0.95, draws=10_000):
     """Interval of the mean over seeds: what other seeds would be likely to give.
@@ -101,17 +99,20 @@ def print_table(variants, goal, rng):
 
 
 def draw_curves(variants, goal, ylabel):
-    """Return a figure with one panel per variant: every seed, their range and the goal."""
-    shape = dict(figsize=(max(7.5, 1.8 * len(variants)), 2.7), sharey=True, layout="constrained")
+    """Return a figure with one panel per variant: median, middle half and range of its seeds."""
+    shape = dict(figsize=(max(7.5, 1.8 * len(variants)), 3), sharey=True, layout="constrained")
     figure, panels = plt.subplots(1, len(variants), squeeze=False, **shape)
     for axes, (title, curves) in zip(panels.flat, variants.items(), strict=True):
-        plot_band(axes, curves, f"range of {len(curves)} seeds")
-        for x, y in curves.values():
-            axes.plot(x, y, color="#1f4e8c", linewidth=0.5, alpha=0.5)
-        axes.axhline(goal, color="#e8743b", linestyle="--", linewidth=1)
+        x, values = next(iter(curves.values()))[0], np.stack([y for _, y in curves.values()])
+        least, low, middle, high, most = np.quantile(values, (0, 0.25, 0.5, 0.75, 1), axis=0)
+        axes.fill_between(x, least, most, color="0.87", label=f"range of {len(values)} seeds")
+        axes.fill_between(x, low, high, color="#9db8d6", label="middle half")
+        axes.plot(x, middle, color="#1f4e8c", label="median")
+        axes.axhline(goal, color="#e8743b", linestyle="--", linewidth=1, label=f"goal: {goal}")
         axes.set_title(title, fontsize=9)
-        last = max(x.max() for x, _ in curves.values())
+        last = x.max()
         axes.set_xticks([0, last / 2, last], ["0", f"{last / 2:,.0f}", f"{last:,.0f}"], fontsize=8)
     panels[0, 0].set_ylabel(ylabel)
     figure.supxlabel("agent steps of training", fontsize=10)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
