@@ -1011,7 +1011,7 @@ check_dueling_max(my_dueling_max)
 # - The maximum over noisy values is too high, the more the more actions there are.
 # - Double DQN: the network that learns chooses, the target network judges. One line.
 # - Dueling: Q = V + A − mean A; the mean makes V and A mean something.
-# - An ablation compares over many seeds, at the same budget, with intervals. Here: Double DQN halves
+# - An ablation compares over many seeds, at the same budget, with intervals. Double DQN halves
 #   the impossible promises of the recipe, yet neither it nor dueling plays better on CartPole.
 #
 # **Next:** notebook 6 changes which transitions are drawn, and how many rewards are summed.
