@@ -805,8 +805,9 @@ for name, chosen in {
     "with the fall in the window": to_fall <= both.brain.config.n_step,
     "over 40 agent steps before it": to_fall > 40,
 }.items():
-    share = memory.drawn[: len(rows)][seen][chosen].sum() / memory.drawn.sum()
-    print(f"{name:<32}{chosen.mean():>5.1%} of the memory, {share:>5.1%} of the draws")
+    counts = memory.uniform[: len(rows)][seen], memory.drawn[: len(rows)][seen]
+    even, ours = (count[chosen].sum() / count.sum() for count in counts)
+    print(f"{name:<32}{even:>5.1%} of uniform draws, {ours:>5.1%} of ours")
 
 # %% [markdown]
 # (How to read this follows with the recorded results.)
