@@ -3,10 +3,11 @@
 A check never stops a notebook. It calls your function with random inputs, compares what comes
 with an independent reference, and if it differs, tries the usual mistakes: the one that gives
 just your numbers is named. Any correct implementation passes: numpy or torch, looped or not, of
-any floating type, on any device.
+32 or 64 bits, on any device.
 """
 
 import functools
+import inspect
 import traceback
 
 import numpy as np
@@ -14,10 +15,11 @@ import torch
 
 
 class Open(Exception):
-    """An exercise that nobody has begun: the function returns nothing, or does nothing."""
+    """An exercise that nobody has begun: the function does nothing."""
 
-    def __init__(self, why="Your function returns nothing yet."):
-        super().__init__(why)
+
+class Nothing(Open):
+    """The function returned nothing."""
 
 
 class Wrong(Exception):
@@ -70,7 +72,7 @@ def call(function, *inputs):
     """Call the learner's function with copies of the inputs.
 
     Raises:
-        Open: if nothing comes back.
+        Nothing: if nothing comes back.
         Wrong: if nothing comes back, but an input was changed.
     """
     given = [*map(copied, inputs)]
@@ -79,23 +81,34 @@ def call(function, *inputs):
         return answer
     pairs = [pair for pair in zip(given, inputs, strict=True) if hasattr(pair[0], "shape")]
     if all(agree(as_array(after), as_array(before)) for after, before in pairs):
-        raise Open
+        raise Nothing
     raise Wrong("your function changes its input and returns nothing: is a `return` missing?")
 
 
-def call_each(function, inputs):
-    """Call the learner's function once for each tuple of inputs; return the list of answers.
+def call_each(function, inputs, asked):
+    """Call the learner's function, which gives one number, for each tuple of inputs.
+
+    Args:
+        function: the learner's.
+        inputs: tuples of arguments.
+        asked: what each call was asked for, "value -7.0"; for messages.
+
+    Returns:
+        The list of answers.
 
     Raises:
-        Open: if nothing ever comes back.
-        Wrong: if nothing comes back for some of the inputs.
+        Nothing: if nothing ever comes back.
+        Wrong: if nothing comes back for some of the inputs, or more than one number.
     """
     answers = [function(*map(copied, given)) for given in inputs]
-    empty = [given for given, got in zip(inputs, answers, strict=True) if nothing(got)]
+    empty = [what for what, got in zip(asked, answers, strict=True) if nothing(got)]
     if len(empty) == len(answers):
-        raise Open
+        raise Nothing
     if empty:
-        raise Wrong(f"nothing comes back for the input {empty[0][0]}: is a `return` missing?")
+        raise Wrong(f"nothing comes back for {empty[0]}: is a `return` missing in that case?")
+    shapes = [as_array(got).shape for got in answers]
+    if any(shapes):
+        raise Wrong(f"expected one number from each call, got an array of shape {max(shapes)}")
     return answers
 
 
@@ -143,6 +156,7 @@ def difference(got, expected, what, given=None):
 
 def _is(frame, function):
     """Whether a line of a traceback stands in the learner's function (or class)."""
+    function = inspect.unwrap(function)
     code = getattr(function, "__code__", None) or getattr(function.__init__, "__code__", None)
     return code is not None and frame.filename == code.co_filename
 
@@ -156,12 +170,26 @@ def exercise(check):
     @functools.wraps(check)
     def answered(function):
         name = check.__name__.removeprefix("check_").replace("_", " ")
+        outcomes = []  # of each call: "something", "nothing" or "error"
+
+        def watched(*given):
+            outcomes.append("error")
+            answer = function(*given)
+            outcomes[-1] = "nothing" if nothing(answer) else "something"
+            return answer
+
         try:
             with torch.random.fork_rng(devices=[]):  # the learner's own random numbers go on
-                check(function)
+                check(watched)
         except NotImplementedError:
             print(f"○ {name}: still open.")
             return None
+        except Nothing:
+            if "something" not in outcomes:
+                print(f"○ {name}: still open. Your function returns nothing yet.")
+                return None
+            print(f"✗ {name}: not yet. For some inputs nothing comes back: is a `return` missing?")
+            return False
         except Open as reason:
             print(f"○ {name}: still open. {reason}")
             return None
@@ -173,6 +201,8 @@ def exercise(check):
             if theirs:
                 print(f"✗ {name}: your function raised {type(error).__name__}: {error}")
                 print(f"  at: {theirs[-1]}")
+            elif outcomes[-1:] == ["error"]:
+                print(f"✗ {name}: not yet. Your function could not be called: {error}")
             else:
                 print(f"✗ {name}: not yet. What came back cannot be used here: {error}")
             return False

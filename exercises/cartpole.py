@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from exercises import Open, Wrong, call, compare, exercise, nothing
+from exercises import Nothing, Open, Wrong, call, compare, exercise, nothing
 from helpers.replay import Transition
 
 
@@ -58,7 +58,7 @@ def check_ring(ring):
     """A class ``Ring(capacity)`` with ``push(item)``, ``items()`` and ``len()``."""
     memory = ring(3)
     if memory is None or memory is Ellipsis or memory.push("a") is Ellipsis:
-        raise Open
+        raise Open("The class does nothing yet.")
     held = list(call(memory.items))
     if not held:
         raise Wrong(
@@ -171,7 +171,7 @@ def check_target(function):
     ]  # fmt: skip
     answer = function(q_net, reward.clone(), next_obs.clone(), terminated.clone(), gamma)
     if nothing(answer):
-        raise Open
+        raise Nothing
     compare(answer, expected, "targets", mistakes)
     parts = answer if isinstance(answer, (list, tuple)) else [answer]
     if any(isinstance(part, torch.Tensor) and part.requires_grad for part in parts):

@@ -5,8 +5,6 @@ import torch
 
 from exercises import call, call_each, compare, exercise
 
-GAMMA = 0.9
-
 
 @exercise
 def check_largest_guess(function):
@@ -24,24 +22,24 @@ def check_largest_guess(function):
          np.zeros(len(numbers))),
         ("Some case has no +1 in it: all guesses may be −1.", np.ones(len(numbers))),
     ]  # fmt: skip
-    answers = call_each(function, [(n,) for n in numbers])
-    given = [f"{n} action{'s' * (n > 1)}" for n in numbers]
-    compare(answers, 1 - 2 * half, "the mean of the largest guess", mistakes, given)
+    asked = [f"{n} action{'s' * (n > 1)}" for n in numbers]
+    answers = call_each(function, [(n,) for n in numbers], asked)
+    compare(answers, 1 - 2 * half, "the mean of the largest guess", mistakes, asked)
 
 
 @exercise
 def check_double_target(function):
     """``function(reward, terminated, next_q, next_target_q, gamma)`` to targets (B,)."""
     rng = np.random.default_rng(0)
-    for size in (3, 8, 1):  # 3: as many rows as actions, so that a wrong axis does not crash
+    for size, gamma in ((3, 0.9), (8, 0.5), (1, 0.8)):  # 3 rows, 3 actions: no wrong axis crashes
         reward = torch.from_numpy(rng.normal(size=size)).float()
         terminated = torch.from_numpy(np.arange(size) % 3 == 1)
         next_q, next_target_q = torch.from_numpy(rng.normal(size=(2, size, 3)) + 2).float()
         goes_on, rows = 1 - terminated.float(), torch.arange(size)
         best, target_best = next_q.argmax(dim=1), next_target_q.argmax(dim=1)
 
-        def target(future, reward=reward, goes_on=goes_on):
-            return reward + GAMMA * goes_on * future
+        def target(future, reward=reward, goes_on=goes_on, gamma=gamma):
+            return reward + gamma * goes_on * future
 
         expected = target(next_target_q[rows, best])
         mistakes = [
@@ -52,7 +50,14 @@ def check_double_target(function):
             ("The network that learns chooses *and* judges; the target network is not used.",
              target(next_q[rows, best])),
             ("That counts a future after the end of the game.",
-             reward + GAMMA * next_target_q[rows, best]),
+             reward + gamma * next_target_q[rows, best]),
+            ("The mask is the other way round: it should be 1 where the game goes on.",
+             target(next_target_q[rows, best], goes_on=1 - goes_on)),
+            ("The reward is masked as well; only the future ends.",
+             goes_on * target(next_target_q[rows, best])),
+            ("The reward is missing.", target(next_target_q[rows, best], reward=0)),
+            ("γ is an argument; yours is fixed.",
+             target(next_target_q[rows, best], gamma=0.9)),
             ("γ is missing.", reward + goes_on * next_target_q[rows, best]),
             ("The index of the action was taken for its value: look up what the target network "
              "says of that action (`gather`).", target(best)),
@@ -62,7 +67,7 @@ def check_double_target(function):
             ("(B,) met (B, 1) and became a (B, B) table: drop the second dimension after "
              "`gather`.", target(next_target_q[rows, best][:, None])),
         ]  # fmt: skip
-        answer = call(function, reward, terminated, next_q, next_target_q, GAMMA)
+        answer = call(function, reward, terminated, next_q, next_target_q, gamma)
         compare(answer, expected, "targets", mistakes)
 
 
@@ -81,6 +86,10 @@ def check_dueling_max(function):
             ("That is the largest advantage of the whole batch; each row has its own.",
              value + advantage - advantage.max()),
             ("V is missing.", advantage - largest),
+            ("The *place* of the largest advantage was taken for its value.",
+             value + advantage - advantage.argmax(dim=1, keepdim=True)),
+            ("That subtracts the smallest advantage.",
+             value + advantage - advantage.min(dim=1, keepdim=True).values),
         ]  # fmt: skip
         if size == 3:
             over_rows = advantage.max(dim=0).values

@@ -5,19 +5,17 @@ import torch
 
 from exercises import call, call_each, compare, exercise
 
-GAMMA = 0.5
 
-
-def _target(reward, terminated, next_value, *, ends=True, power=None, shift=0):
+def _target(reward, terminated, next_value, gamma, *, ends=True, power=None, shift=0):
     """Targets (B,), row by row; the arguments by name are usual mistakes."""
     found = []
     for rewards, over, value in zip(reward.tolist(), terminated.tolist(), next_value.tolist(),
                                     strict=True):  # fmt: skip
         total, alive = 0.0, True
         for k, (r, end) in enumerate(zip(rewards, over, strict=True)):
-            total += alive * GAMMA ** (k + shift) * r
+            total += alive * gamma ** (k + shift) * r
             alive = alive and not (end and ends)
-        found.append(total + alive * GAMMA ** (len(rewards) if power is None else power) * value)
+        found.append(total + alive * gamma ** (len(rewards) if power is None else power) * value)
     return np.array(found)
 
 
@@ -25,14 +23,17 @@ def _target(reward, terminated, next_value, *, ends=True, power=None, shift=0):
 def check_n_step_target(function):
     """``function(reward, terminated, next_value, gamma)``: (B, n), (B, n), (B,) to (B,)."""
     torch.manual_seed(0)
-    for n in (3, 4):
-        reward, next_value = torch.randn(n + 1, n) + 1, torch.rand(n + 1) + 2
-        terminated = torch.eye(n + 1, n, dtype=torch.bool)  # row i ends with step i, the last not
-        given = reward, terminated, next_value
-        discounts = GAMMA ** torch.arange(n)
+    for n, gamma in ((3, 0.5), (4, 0.9)):
+        reward, next_value = torch.randn(n + 2, n) + 1, torch.rand(n + 2) + 2
+        terminated = torch.eye(n + 2, n, dtype=torch.bool)  # row i ends with step i, row n does not
+        terminated[n + 1, [0, n - 1]] = True  # and the last row holds two ends
+        given = reward, terminated, next_value, gamma
+        discounts = gamma ** torch.arange(n)
         goes_on = ~terminated.any(dim=1)
         all_rewards = (discounts * reward).sum(dim=1)
-        bootstrap = GAMMA**n * next_value
+        bootstrap = gamma**n * next_value
+        last_end = torch.where(goes_on, n - 1, n - 1 - terminated.flip(1).int().argmax(dim=1))
+        to_last_end = torch.arange(n) <= last_end[:, None]
         mistakes = [
             ("That counts rewards after the end of the game: what follows `terminated` belongs to "
              "the next one.", all_rewards + goes_on * bootstrap),
@@ -47,29 +48,37 @@ def check_n_step_target(function):
             ("The reward of the step that ends the game still counts.",
              ((discounts * reward * (terminated.long().cumsum(dim=1) == 0)).sum(dim=1)
               + goes_on * bootstrap)),
+            ("A window may hold two ends; the target stops at the *first*.",
+             (discounts * reward * to_last_end).sum(dim=1) + goes_on * bootstrap),
+            ("Only the last step is asked whether the game has ended; it may end at any of them.",
+             all_rewards + ~terminated[:, -1] * bootstrap),
+            ("γ is an argument; yours is fixed.", _target(*given[:3], 0.5)),
         ]  # fmt: skip
-        compare(call(function, *given, GAMMA), _target(*given), "targets", mistakes)
+        compare(call(function, *given), _target(*given), "targets", mistakes)
 
 
 @exercise
 def check_find(function):
     """``function(priorities, number)``: index on which the number falls, as in the sum tree."""
-    priorities = np.array([3.0, 1.0, 0.0, 4.0, 2.0])
-    numbers = [0.2, 3.9, 9.99, 2.999, 4.001, 0.0, 8.5]
+    priorities = np.array([0.0, 3.0, 1.0, 0.0, 4.0, 2.0])
+    numbers = [0.2, 3.9, 9.99, 3.0, 4.0, 0.0, 8.5]
     sums = np.cumsum(priorities)
     expected = np.searchsorted(sums, numbers, side="right")
     mistakes = [
         ("One too far: the index is the number of sums that the number has passed.", expected + 1),
         ("One too few.", expected - 1),
-        ("Compare with the *sums* so far (3, 4, 4, 8, 10), not with the priorities themselves.",
-         [next((i for i, p in enumerate(priorities) if p > x), 4) for x in numbers]),
+        ("A number that is just a sum belongs to the *next* index: `<`, not `<=`. Else an index of "
+         "priority 0 can be drawn.", np.searchsorted(sums, numbers, side="left")),
+        ("Compare with the *sums* so far (0, 3, 4, 4, 8, 10), not with the priorities themselves.",
+         [next((i for i, p in enumerate(priorities) if p > x), 5) for x in numbers]),
         ("That is the index of the largest priority; it should depend on the number.",
-         np.full(len(numbers), 3)),
-        ("That cuts 0 … 10 into five equal parts; each part is as wide as its priority.",
-         [int(x / 2) for x in numbers]),
+         np.full(len(numbers), 4)),
+        ("That cuts 0 … 10 into equal parts; each part is as wide as its priority.",
+         [int(x / 10 * 6) for x in numbers]),
     ]  # fmt: skip
-    answers = call_each(function, [(priorities, x) for x in numbers])
-    compare(answers, expected, "the index", mistakes, [f"number {x:g}" for x in numbers])
+    asked = [f"number {x:g}" for x in numbers]
+    answers = call_each(function, [(priorities, x) for x in numbers], asked)
+    compare(answers, expected, "the index", mistakes, asked)
 
 
 @exercise
@@ -85,6 +94,9 @@ def check_weights(function):
              "update is enlarged.", raw),
             ("The other way round: what is drawn often must count less.",
              (stored * probability) ** beta / ((stored * probability) ** beta).max()),
+            ("Upside down: the largest weight by each weight.", raw.max() / raw),
+            ("That divides by the smallest weight, so all are 1 or more; divide by the largest.",
+             raw / raw.min()),
             ("That divides by the sum; then the size of an update depends on the batch.",
              raw / raw.sum()),
             ("That divides by the mean; some weights are over 1 then.", raw / raw.mean()),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from exercises import Open, Wrong, as_array, call, call_each, compare, exercise, nothing
+from exercises import Nothing, Wrong, as_array, call, call_each, compare, exercise, nothing
 
 
 @exercise
@@ -90,7 +90,7 @@ def check_q_update(function):
         answer = function(given, state, action, reward, next_state, terminated, alpha, gamma)
         changed = not np.array_equal(given, q)
         if nothing(answer) and not changed and not terminated:
-            raise Open
+            raise Nothing
         if nothing(answer) or (changed and as_array(answer).shape != q.shape):
             answer = given  # in place is fine, too
         compare(answer, updated(reward + future), "table", mistakes)
@@ -106,7 +106,7 @@ def check_choose(function):
         found = [function(values.copy(), epsilon, rng) for _ in range(draws)]
         empty = sum(map(nothing, found))
         if empty == draws and epsilon == 0:
-            raise Open
+            raise Nothing
         if empty:
             raise Wrong(f"with ε = {epsilon:g} nothing comes back in {empty / draws:.0%} of the "
                         "draws: is a `return` missing?")  # fmt: skip
@@ -170,8 +170,8 @@ def check_bins(function):
                 np.round((np.array(values) - low) / (high - low) * (count - 1)).clip(0, count - 1),
             ),
         ]
-        answers = call_each(function, [(v, low, high, count) for v in values])
         asked = [f"value {v:.3g} ({low:g} to {high:g} in {count} bins)" for v in values]
+        answers = call_each(function, [(v, low, high, count) for v in values], asked)
         compare(answers, raw.clip(0, count - 1), "bins", mistakes, asked)
         if np.array([np.asarray(a) for a in answers]).dtype.kind not in "iu":
             raise Wrong(f"the bin is right, but {answers[0]!r} is no whole number: a table cannot "

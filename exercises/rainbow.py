@@ -32,14 +32,22 @@ def _project(probability, reward, discount, support, *, lost=False, nearest=Fals
 def check_project(function):
     """``function(probability, reward, discount, support)``: (B, N), (B,), (B,), (N,) to (B, N)."""
     torch.manual_seed(0)
-    support = torch.linspace(-1, 1, 5)
-    probability = torch.softmax(torch.randn(6, 5), dim=1)
-    reward = torch.tensor([0.0, 0.3, -0.8, 0.5, 0.9, 0.2])
-    discount = torch.tensor([1.0, 0.9, 0.9, 0.0, 0.9, 0.0])
-    given = probability, reward, discount, support
+    for support in (torch.linspace(-1, 1, 5), torch.linspace(0, 3, 4)):
+        probability = torch.softmax(torch.randn(6, len(support)), dim=1)
+        reward = torch.tensor([0.0, 0.3, -0.8, 0.5, 0.9, 0.2])
+        discount = torch.tensor([1.0, 0.9, 0.9, 0.0, 0.9, 0.0])
+        _check_batch(function, probability, reward, discount, support)
+
+
+def _check_batch(function, *given):
+    """``check_project`` for one batch."""
+    probability, reward, discount, support = given
     expected = _project(*given)
-    outside = (reward[:, None] + discount[:, None] * support).abs() > 1 + 1e-6
+    moved = reward[:, None] + discount[:, None] * support
+    outside = (moved < support[0] - 1e-6) | (moved > support[-1] + 1e-6)
     kept = torch.where(outside, 0.0, probability)
+    place = (moved - support[0]) / (support[1] - support[0])
+    nearness = 1 - (place[:, :, None] - torch.arange(len(support))).abs()
     mistakes = [
         ("Probability is lost: where a value falls exactly on an atom, `floor` and `ceil` are the "
          "same, and both shares are 0. It belongs to that atom whole.",
@@ -50,22 +58,23 @@ def check_project(function):
          _project(*given, nearest=True)),
         ("What is moved beyond the ends is lost; it goes to the last atom.",
          _project(kept, *given[1:])),
+        ("What is moved beyond the ends is lost in part; it goes to the last atom whole: `clamp` "
+         "the values first.", (probability[:, :, None] * nearness.clamp(min=0)).sum(dim=1)),
         ("The reward is missing.", _project(probability, 0 * reward, discount, support)),
         ("The discount is not used.",
-         _project(probability, reward, torch.ones(6), support)),
+         _project(probability, reward, torch.ones(len(reward)), support)),
         ("Nothing was moved.", probability),
     ]  # fmt: skip
     answer = call(function, *given)
     got = as_array(answer)
-    told = [hint for hint, _ in mistakes]
     fits = any(got.shape == expected.shape and np.allclose(got, as_array(m), atol=1e-5)
-               for _, m in mistakes if told)  # fmt: skip
+               for _, m in mistakes)  # fmt: skip
     if got.shape == expected.shape and not fits and (got.sum(axis=1) < 0.999).any():
         row = int((got.sum(axis=1) < 0.999).argmax())
         raise Wrong(
             f"the probabilities of row {row} sum to {got[row].sum():.3f}, expected 1.\n  Where did "
-            "the rest go? Look at values that fall exactly on an atom, and at `+=` with the same "
-            "index twice (`index_add_` or `np.add.at` count both)."
+            "the rest go? Look at values beyond the ends, at values that fall exactly on an atom, "
+            "and at `+=` with the same index twice (`index_add_` or `np.add.at` count both)."
         )
     compare(answer, expected, "probabilities", mistakes)
 

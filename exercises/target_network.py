@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from exercises import Open, Wrong, call, call_each, compare, exercise, nothing
+from exercises import Nothing, Open, Wrong, call, call_each, compare, exercise, nothing
 
 GAMMA = 0.9
 
@@ -100,7 +100,7 @@ def check_td_loss(function):
         q_net.zero_grad(set_to_none=True)
         loss = function(q_net, obs, action, target)  # no copies: gradients must reach q_net
         if nothing(loss):
-            raise Open
+            raise Nothing
         compare(loss, expected, "a loss", mistakes)
         if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
             raise Wrong(
@@ -163,7 +163,8 @@ def check_epsilon(function):
     steps = [0, 1, 250, 500, 999, 1_000, 1_001, 5_000]
     line = np.array([1.0 - 0.95 * t / 1_000 for t in steps])
     expected = np.maximum(line, 0.05)
-    answers = call_each(function, [(t,) for t in steps])
+    asked = [f"agent step {t:,}" for t in steps]
+    answers = call_each(function, [(t,) for t in steps], asked)
     compare(
         answers,
         expected,
@@ -179,7 +180,7 @@ def check_epsilon(function):
             ("It is at its end from the start.", np.full(len(steps), 0.05)),
             ("It goes on to 0; it should stop at 0.05.", np.maximum(line, 0.0)),
         ],
-        [f"agent step {t:,}" for t in steps],
+        asked,
     )
 
 

@@ -94,9 +94,9 @@ versions()
 # %% [markdown]
 # ## Idea 1: n-step returns
 #
-# So far a target holds one reward, and then asks the network: $r_t + \gamma\max_a Q(s_{t+1},a)$. If
-# the reward comes ten steps later, it needs ten rounds of updates to get back here. Nothing forces
-# us to ask so early. With $n$ rewards:
+# On CartPole a target holds one reward so far, and then asks the network (notebook 4 summed three):
+# $r_t + \gamma\max_a Q(s_{t+1},a)$. If the reward comes ten steps later, it needs ten rounds of
+# updates to get back here. Nothing forces us to ask so early. With $n$ rewards:
 #
 # $$y_t = r_t + \gamma r_{t+1} + \dots + \gamma^{n-1} r_{t+n-1} + \gamma^n \max_a Q(s_{t+n}, a).$$
 
@@ -251,7 +251,7 @@ for alpha in (0.0, 0.5, 1.0):
 # ### What it could bring
 #
 # The *blind cliff walk* of the paper: $n$ states in a row, in each the right action leads on and
-# the wrong one back to the start with nothing; only the right action in the last state pays 1.
+# the wrong one ends the game with nothing; only the right action in the last state pays 1.
 # Random play finds the end once in $2^n$ games. Fill a memory with all of it and learn from one
 # transition after another, drawn uniformly or the one with the largest error, all errors kept up to
 # date. (The paper's *oracle* picks what lowers the total error most.) How many updates until the
@@ -284,7 +284,7 @@ def updates_needed(n, prioritized, rng, gamma=0.9, rate=0.25, limit=200_000):
         if prioritized:  # all errors are computed anew: dear, but this table is small
             targets = rows[:, 2] + gamma * q[next_state].max(axis=1) * (next_state >= 0)
             error = np.abs(targets - q[state, action])
-        if update % 10 == 0 and np.mean((q[:n, 1] - truth) ** 2) < 1e-3:
+        if np.mean((q[:n, 1] - truth) ** 2) < 1e-3:
             return update
     return limit
 
@@ -292,11 +292,11 @@ def updates_needed(n, prioritized, rng, gamma=0.9, rate=0.25, limit=200_000):
 sizes = range(2, 8 if QUICK else 11)
 rng = np.random.default_rng(0)
 uniform = [np.median([updates_needed(n, False, rng) for _ in range(5)]) for n in sizes]
-oracle = [updates_needed(n, True, rng) for n in sizes]
+largest_first = [updates_needed(n, True, rng) for n in sizes]
 memories = [len(cliff_walk(n)) for n in sizes]
 figure, axes = plt.subplots(figsize=(5.5, 3), layout="constrained")
 axes.loglog(memories, uniform, "o-", color="0.5", label="uniform (median of 5)")
-axes.loglog(memories, oracle, "o-", color="#1f4e8c", label="largest error first")
+axes.loglog(memories, largest_first, "o-", color="#1f4e8c", label="largest error first")
 axes.set(title="Blind cliff walk: what the order is worth", xlabel="transitions in the memory")
 axes.set_ylabel("updates until learned")
 axes.legend(fontsize=8)
@@ -310,8 +310,8 @@ show(figure, "06_cliff_walk")
 #
 # To draw in proportion to a million priorities, and to change some of them all the time, neither a
 # list (a draw looks at all of them) nor a sorted one (so does a change) will do. A **sum tree**
-# does both by looking at 20 numbers. The leaves are the priorities, every other node is the sum of
-# its two children:
+# does both by looking at 20 numbers. The leaves are the priorities (in the memory, $p_i^\alpha$),
+# every other node is the sum of its two children:
 #
 # ```
 #                 10
@@ -345,7 +345,8 @@ for index, share in enumerate(np.bincount(draws, minlength=4) / len(draws)):
 
 # %% [markdown]
 # And this is all of it. Both directions work on whole arrays: a batch of 32 goes down the tree
-# together, level by level.
+# together, level by level. (`draw` takes one number from each 32nd of the total, as the paper does,
+# so that a batch is spread out.)
 
 # %%
 show_source(SumTree)
@@ -409,10 +410,10 @@ show(figure, "06_tree")
 
 # %% tags=["nbval-check-output"]
 shares = np.array([0.5, 0.25, 0.25])
-for beta in (0.0, 0.4, 1.0):
-    weight = (len(shares) * shares) ** -beta
-    weight = weight / weight.max()
-    print(f"β = {beta}: weights {weight.round(3)}   share × weight {(shares * weight).round(3)}")
+for exponent in (0.0, 0.4, 1.0):
+    w = (len(shares) * shares) ** -exponent
+    w = w / w.max()
+    print(f"β = {exponent}: weights {w.round(3)}   share × weight {(shares * w).round(3)}")
 
 # %% [markdown]
 # $\beta<1$ corrects in part. Early in a training the targets are wrong anyway and speed counts;
@@ -921,7 +922,7 @@ check_n_step_target(my_n_step_target)
 
 # %%
 def my_find(priorities, number):
-    """Index on which a number from 0 to the sum of the priorities falls."""
+    """Index on which a number falls; priorities is a numpy array (N,), 0 ≤ number < its sum."""
     # your code here
 
 
@@ -938,7 +939,7 @@ check_find(my_find)
 
 # %%
 def my_weights(probability, number_stored, beta):
-    """Weights (B,), the largest is 1."""
+    """Weights (B,), the largest is 1; probability is a numpy array (B,)."""
     # your code here
 
 

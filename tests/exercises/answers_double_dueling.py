@@ -64,7 +64,8 @@ WRONG = [
             "their mean is 0": lambda n: 0.0,
             "no +1 in it": lambda n: 1.0,
             "2 actions, got 0.6": lambda n: 0.6 if n == 2 else count_cases(n),
-            "is a `return` missing?": lambda n: None if n == 8 else count_cases(n),
+            "for 8 actions: is a `return` missing": lambda n: None if n == 8 else count_cases(n),
+            "one number from each call": lambda n: np.array([count_cases(n)]),
         },
     ),
     (
@@ -79,6 +80,14 @@ WRONG = [
             "clipped": lambda r, t, q, tq, g: (
                 r + g * ~t * torch.minimum(q.max(1).values, tq.max(1).values)
             ),
+            "other way round": lambda r, t, q, tq, g: r + g * t * take(tq, q.argmax(1)),
+            "masked as well": lambda r, t, q, tq, g: ~t * (r + g * take(tq, q.argmax(1))),
+            "reward is missing": lambda r, t, q, tq, g: g * ~t * take(tq, q.argmax(1)),
+            "yours is fixed": lambda r, t, q, tq, g: r + 0.9 * ~t * take(tq, q.argmax(1)),
+            "For some inputs nothing comes back": lambda r, t, q, tq, g: (
+                r + g * ~t * take(tq, q.argmax(1)) if t.any() else None
+            ),
+            "could not be called": lambda r, t, q, tq: r,
             "(B, B) table": lambda r, t, q, tq, g: (
                 r + g * ~t * tq.gather(1, q.argmax(1, keepdim=True))
             ),
@@ -93,6 +102,8 @@ WRONG = [
             "Nothing is subtracted": lambda v, a: v + a,
             "must be taken off": lambda v, a: v + a + a.amax(1, keepdim=True),
             "whole batch": lambda v, a: v + a - a.max(),
+            "*place*": lambda v, a: v + a - a.argmax(1, keepdim=True),
+            "smallest": lambda v, a: v + a - a.amin(1, keepdim=True),
             "V is missing": lambda v, a: a - a.amax(1, keepdim=True),
             "runs over the batch": lambda v, a: v + a - a.max(dim=0).values,
             "`keepdim=True` is missing": lambda v, a: v + a - a.max(dim=1).values,

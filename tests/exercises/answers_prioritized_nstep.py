@@ -41,6 +41,14 @@ def row_by_row(reward, terminated, next_value, gamma):
     return np.array(targets)
 
 
+def last_end(reward, terminated, next_value, gamma):
+    n = reward.shape[1]
+    end = torch.where(terminated.any(dim=1), n - 1 - terminated.flip(1).int().argmax(dim=1), n - 1)
+    inside = torch.arange(n) <= end[:, None]
+    total = (powers(reward, gamma) * inside * reward).sum(dim=1)
+    return total + gamma**n * ~terminated.any(dim=1) * next_value
+
+
 def find_loop(priorities, number):
     for index, p in enumerate(priorities):
         if number < p:
@@ -96,7 +104,12 @@ WRONG = [
                 (powers(r, g) * (t.long().cumsum(1) == 0) * r).sum(1)
                 + g ** r.shape[1] * ~t.any(1) * v
             ),
-            "got shape (4, 3)": lambda r, t, v, g: r,
+            "at the *first*": last_end,
+            "Only the last step": lambda r, t, v, g: (
+                (powers(r, g) * r).sum(1) + g ** r.shape[1] * ~t[:, -1] * v
+            ),
+            "yours is fixed": lambda r, t, v, g: masked(r, t, v, 0.5),
+            "got shape (5, 3)": lambda r, t, v, g: r,
         },
     ),
     (
@@ -104,11 +117,15 @@ WRONG = [
         {
             "One too far": lambda p, x: find_loop(p, x) + 1,
             "One too few": lambda p, x: find_loop(p, x) - 1,
-            "*sums*": lambda p, x: next((i for i, q in enumerate(p) if q > x), 4),
+            "`<`, not `<=`": lambda p, x: np.searchsorted(np.cumsum(p), x),
+            "*sums*": lambda p, x: next((i for i, q in enumerate(p) if q > x), 5),
+            "for number 9.99: is a `return` missing": lambda p, x: next(
+                (i for i, q in enumerate(p) if q > x), None
+            ),
             "largest priority": lambda p, x: int(p.argmax()),
-            "five equal parts": lambda p, x: int(x / 2),
+            "equal parts": lambda p, x: int(x / 10 * 6),
             "for number 0.2, got": lambda p, x: x,
-            "number 3.9": lambda p, x: 0 if x < 4 else find_loop(p, x),
+            "number 3.9": lambda p, x: 1 if x < 4 else find_loop(p, x),
         },
     ),
     (
@@ -116,6 +133,8 @@ WRONG = [
         {
             "not normalised": lambda p, n, b: (n * p) ** -b,
             "must count less": lambda p, n, b: (p / p.max()) ** b,
+            "Upside down": lambda p, n, b: (p**-b).max() / p**-b,
+            "smallest weight": lambda p, n, b: p**-b / (p**-b).min(),
             "by the sum": lambda p, n, b: p**-b / (p**-b).sum(),
             "by the mean": lambda p, n, b: p**-b / (p**-b).mean(),
             "β is not used": lambda p, n, b: p.min() / p,

@@ -55,6 +55,22 @@ def overwriting(probability, reward, discount, support):
     return found
 
 
+def unclamped(probability, reward, discount, support):
+    moved = reward[:, None] + discount[:, None] * support
+    place = (moved - support[0]) / (support[1] - support[0])
+    nearness = 1 - (place[:, :, None] - torch.arange(len(support))).abs()
+    return (probability[:, :, None] * nearness.clamp(min=0)).sum(dim=1)
+
+
+def symmetric(probability, reward, discount, support):
+    """Takes the low end to be minus the high one."""
+    low = -support[-1]
+    moved = (reward[:, None] + discount[:, None] * support).clamp(low, support[-1])
+    place = (moved - low) / (2 * support[-1] / (len(support) - 1))
+    nearness = 1 - (place[:, :, None] - torch.arange(len(support))).abs()
+    return (probability[:, :, None] * nearness.clamp(min=0)).sum(dim=1)
+
+
 def nearest(probability, reward, discount, support):
     found = torch.zeros_like(probability)
     spots = (places(reward, discount, support) + 0.5 + 1e-4).floor().long()
@@ -108,6 +124,8 @@ WRONG = [
             "discount is not used": lambda p, r, d, s: by_nearness(p, r, torch.ones(6), s),
             "Nothing was moved": lambda p, r, d, s: p,
             "same index twice": overwriting,
+            "`clamp`": unclamped,
+            "expected probabilities": symmetric,
             "of shape (6, 5)": lambda p, r, d, s: p.sum(dim=1),
         },
     ),

@@ -24,7 +24,7 @@ NAMES = [
         "epsilon",
     ),
     *("descend", "Brain", "Agent", "Environment", "make_cart", "ARENA", "promise_and_return"),
-    *("double_cut", "most"),
+    *("double_cut", "taught"),
 ]
 
 
@@ -258,7 +258,7 @@ def test_cut_is_how_much_lower_double_targets_are(nb):
     assert nb["double_cut"](brain) == 0
 
 
-def test_the_most_that_can_be_right_counts_the_copies(nb):
+def test_what_rewards_can_have_taught_counts_the_copies(nb):
     """Against a loop that counts trainings, updates and copies one after another."""
     config = nb["Config"]()
     updates = copies = 0
@@ -269,5 +269,5 @@ def test_the_most_that_can_be_right_counts_the_copies(nb):
                 copies += updates % config.target_every == 0
         if agent_steps % 500 == 0 and agent_steps >= config.learn_start:
             largest = sum(config.gamma**k for k in range(copies + 1))
-            assert nb["most"](config, agent_steps) == pytest.approx(largest)
+            assert nb["taught"](config, agent_steps) == pytest.approx(largest)
     assert copies > 10

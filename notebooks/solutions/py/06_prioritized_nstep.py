@@ -82,7 +82,7 @@ assert check_n_step_target(my_n_step_target)
 
 # %%
 def my_find(priorities, number):
-    """Index on which a number from 0 to the sum of the priorities falls."""
+    """Index on which a number falls; priorities is a numpy array (N,), 0 ≤ number < its sum."""
     for index, priority in enumerate(priorities):
         if number < priority:
             return index
@@ -99,7 +99,7 @@ assert check_find(my_find)
 
 # %%
 def my_weights(probability, number_stored, beta):
-    """Weights (B,), the largest is 1."""
+    """Weights (B,), the largest is 1; probability is a numpy array (B,)."""
     weights = (number_stored * probability) ** -beta
     return weights / weights.max()
 
@@ -111,12 +111,16 @@ assert check_weights(my_weights)
 #
 # The truth is $-\gamma^{29}$, as the fall is the 30th step. Ten windows of three: the last one
 # holds the fall, $-\gamma^2$, and nine bootstraps lie before it. With γⁿ: $-\gamma^{2+27}$. With
-# γ: $-\gamma^{2+9}$, as if the fall were 12 steps away. Every fall seems near, but a nearer one
-# still seems nearer: the order of the actions stays right, so the agent learns, and nobody notices.
+# γ: $-\gamma^{2+9}$, as if the fall were 12 steps away. On the whole a nearer fall still seems
+# nearer, so the agent learns and nobody notices. From step to step the order is wrong: a fall in
+# 4 steps seems as near as one in 2, and nearer than one in 3.
 
 # %%
 gamma = 0.99
-print(f"right {-(gamma ** (2 + 9 * 3)):.3f}   with the bug {-(gamma ** (2 + 9)):.3f}")
+print("agent steps to the fall   right   with the bug")
+for steps in (1, 2, 3, 4, 5, 6, 30):
+    windows, rest = divmod(steps - 1, 3)  # bootstraps before the window that holds the fall
+    print(f"{steps:>23}{-(gamma ** (steps - 1)):>8.3f}{-(gamma ** (windows + rest)):>15.3f}")
 
 # %% [markdown]
 # ### Exercise 5
