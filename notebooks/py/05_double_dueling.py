@@ -894,15 +894,20 @@ show(draw_curves(curves, 475, "greedy mean [agent steps]"), "05_ablation")
 # two as well: the interval of the one leaves out 0 by a hair (−0 is −0.02 here), that of the other
 # contains it. **Clearly worse is dueling without the subtracted mean:** five end below 475, and the
 # last agents last 63 steps less (13 to 122).
-#
+
+# %% [markdown]
 # A warning: a mean that hangs on two seeds of twenty is not known well, whatever a bootstrap says.
+# Notebook 6 trains the very same DQN with other random numbers: there three of 20 end below 475.
 
 # %% [markdown]
 # ## What you should see
 #
 # On a task this small there is little to gain: a recipe that solves it on every seed, and two
 # actions. On 57 Atari games the median score, a human's being 100 %, rose from 79 % (DQN) to 117 %
-# (Double DQN) and 151 % (dueling and double; Hessel et al. 2017, Table 2). Normal here:
+# (Double DQN) and 151 % (dueling and double; Hessel et al. 2017, Table 2).
+
+# %% [markdown]
+# Normal here:
 #
 # - promises above what rewards can have taught from 5,000 agent steps on, with either target;
 # - greedy means that fall to 100 or 200 before 25,000 agent steps, and 500 at the end.
