@@ -744,8 +744,8 @@ for label, values in late.items():
 # %% [markdown]
 # And how large is the correction itself? At every evaluation the training of plain DQN has also
 # asked by how much Double DQN's targets would be lower. γ = 0.99 carries a correction on from
-# target to target: were it the same in every state, it would lower a value
-# $1+\gamma+\gamma^2+\dots=100$ times.
+# target to target: were it the same in every state, a value would be lower by
+# $1+\gamma+\gamma^2+\dots=100$ times as much.
 
 # %%
 for title, name in {

@@ -275,7 +275,8 @@ assert abs(means[0] - 1.8) < 0.3 and abs(means[1] - 1.8) < 0.3
 # $\varepsilon$ is drawn, $\mu$ and $\sigma$ are learned. Where the agent is sure, training makes
 # $\sigma$ matter less. To draw fewer numbers, the noise of a weight from input $i$ to output $j$ is
 # made of two, $f(\varepsilon_i)\,f(\varepsilon_j)$ with $f(x)=\operatorname{sign}(x)\sqrt{|x|}$:
-# $I + J$ draws instead of $I\cdot J$.
+# $I + J$ draws instead of $I\cdot J$. Being products, they need not even be multiplied out: the
+# noise of the inputs goes into $x$, that of the outputs comes on top at the end.
 
 
 # %%
@@ -299,12 +300,10 @@ class NoisyLinear(nn.Module):
             noise.copy_(noise.sign() * noise.abs().sqrt())
 
     def forward(self, x):
+        y = F.linear(x, self.weight, self.bias)
         if not self.training:  # greedy play: no noise
-            return F.linear(x, self.weight, self.bias)
-        noise = torch.outer(self.noise_out, self.noise_in)
-        return F.linear(
-            x, self.weight + self.weight_sigma * noise, self.bias + self.bias_sigma * self.noise_out
-        )
+            return y
+        return y + self.noise_out * F.linear(x * self.noise_in, self.weight_sigma, self.bias_sigma)
 
 
 # %% [markdown]
