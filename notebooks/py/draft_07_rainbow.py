@@ -75,7 +75,7 @@ from helpers.animation import animated_png
 from helpers.atari import make_pong, make_pong_to_watch
 from helpers.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from helpers.evaluation import evaluate
-from helpers.plotting import LiveCurve, load_curves, show
+from helpers.plotting import LiveCurve, is_mine_normal, load_curves, show
 from helpers.prioritized import PrioritizedFrameReplayMemory, PrioritizedReplayMemory
 from helpers.replay import FrameBatch, FrameReplayMemory, ReplayMemory, Transition
 from helpers.runtime import (
@@ -769,6 +769,23 @@ rainbow.brain.q_net.load_state_dict(rainbow.best)  # the weights of the best eva
 test = evaluate(rainbow.brain.greedy, ARENA, TEST_SEEDS)
 print(f"test of the best one:   {test.mean:.0f} ± {test.std:.0f} agent steps")
 assert rainbow.brain.updates > 0 and rainbow.brain.copies > 0 and len(rainbow.lengths) > 0
+
+# %% [markdown]
+# ### Is mine normal?
+#
+# The greedy evaluations of this training among those of the recorded seeds. (In `quick` it has
+# fewer agent steps, over which the learning rate falls to 0; the recorded ones had 50,000.)
+
+# %%
+_, agent_steps, greedy_means, _ = zip(*rainbow.curve, strict=True)
+figure, verdict = is_mine_normal(
+    (agent_steps, greedy_means),
+    load_curves(ROOT / "results" / "07_rainbow.csv", "agent_steps", "greedy_mean"),
+    title="My training among the recorded ones", xlabel="agent steps",
+    ylabel="greedy mean [agent steps]",
+)  # fmt: skip
+show(figure, "07_mine")
+print(verdict)
 
 # %% [markdown]
 # ### The noise
