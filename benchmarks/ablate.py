@@ -25,6 +25,7 @@ SEVEN = [
     *(name for name in COMMON if name not in ("BOTH", "td_target")),
     *("RAINBOW", "NStep", "beta", "project", "quantile_loss", "NoisyLinear"),
     *("next_distribution", "losses", "draw", "update", "CartBody", "cart_brain", "mean_sigma"),
+    *("explored", "noise_now"),
 ]
 PIXELS = [
     "PixelBody", "pong_network", "pong_brain", "PONG", "PONG_VARIANTS", "train_pong", "calibrate",

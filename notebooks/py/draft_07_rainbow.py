@@ -130,7 +130,7 @@ def project(probabilities, reward, discount, support):
     low, high, atoms = support[0], support[-1], len(support)
     width = (high - low) / (atoms - 1)
     moved = reward[:, None] + discount[:, None] * support  # (B, N)
-    place = (moved.clamp(low, high) - low) / width  # 0 … N - 1, in units of atoms
+    place = ((moved.clamp(low, high) - low) / width).clamp(max=atoms - 1)  # 0 … N - 1, in atoms
     below = place.long().clamp(max=atoms - 2)  # (B, N), the atom below; above it is below + 1
     to_above = probabilities * (place - below)  # the nearer, the more
     projected = torch.zeros_like(probabilities)
@@ -150,11 +150,12 @@ assert torch.allclose(ended, torch.tensor([[0.0, 1, 0, 0]]))
 
 # %% [markdown]
 # After an end the discount is 0, all atoms move to the reward, and the target is certain. A value
-# that falls exactly on an atom goes there whole: in the usual form, with `floor` and `ceil`, both
-# neighbours are then the same atom, both shares come out as 0, and the probability is **lost**.
-# With `below` and `below + 1` none is: the two shares always sum to all of it. Values beyond the
-# ends go to the last atom. What lies between two atoms is shared out to both, so with every step
-# back a learned distribution becomes a little wider than the truth. The picture shows the steps.
+# that falls exactly on an atom must go there whole. In the usual form, with `floor` and `ceil`,
+# both neighbours are then the same atom, both shares come out as 0, and the probability is
+# **lost**. With `below` and `below + 1` none is: the two shares always sum to all of it. Values
+# beyond either end go to the last atom there. What lies between two atoms is shared out to both, so
+# with every step back a learned distribution becomes a little wider than the truth. The picture
+# shows the steps.
 
 # %%
 support = torch.linspace(-1, 1, 9)
@@ -197,10 +198,14 @@ show(figure, "07_projection")
 # %% [markdown]
 # $$\rho_\tau(u) = \bigl|\tau - \mathbb 1[u<0]\bigr|\; L(u), \qquad u = \text{target} - \theta,$$
 #
-# with $L$ the Huber loss divided by its $\kappa$: smooth below $\kappa$, the absolute error above.
+# with $L$ the Huber loss divided by its $\kappa$: smooth below $\kappa$, a straight line above.
 # Errors below $\kappa$ count as squares, and what rests there is no quantile. So $\kappa$ has to be
-# small beside the returns. The paper's 1 is, for Atari scores; for our returns between −1 and 0 it
-# is not.
+# small beside the *spread* of the returns. Ours lie between −1 and 0, so the paper's 1 is too large
+# here; we take 0.01.
+#
+# In a Bellman target every $r+\gamma\,\theta'_j$ of the best next action counts as an outcome, each
+# as likely as the others: $N$ targets pull at each of $N$ quantiles. The loss is the mean over the
+# targets, summed over the quantiles.
 
 
 # %%
@@ -267,16 +272,17 @@ assert abs(means[0] - 1.8) < 0.3 and abs(means[1] - 1.8) < 0.3
 # %% [markdown]
 # ## Idea 2: noise in the weights
 #
-# ε-greedy explores blindly: with the same chance in every state, and one step at a time. A **noisy
-# layer** adds noise to its weights, and learns how much:
+# ε-greedy explores blindly: with the same chance in every state, whether the agent is sure there or
+# not. A **noisy layer** adds noise to its weights, and learns how much:
 #
 # $$y = (\mu^w + \sigma^w \odot \varepsilon^w)\,x + \mu^b + \sigma^b \odot \varepsilon^b.$$
 #
-# $\varepsilon$ is drawn, $\mu$ and $\sigma$ are learned. Where the agent is sure, training makes
-# $\sigma$ matter less. To draw fewer numbers, the noise of a weight from input $i$ to output $j$ is
-# made of two, $f(\varepsilon_i)\,f(\varepsilon_j)$ with $f(x)=\operatorname{sign}(x)\sqrt{|x|}$:
-# $I + J$ draws instead of $I\cdot J$. Being products, they need not even be multiplied out: the
-# noise of the inputs goes into $x$, that of the outputs comes on top at the end.
+# $\varepsilon$ is drawn, $\mu$ and $\sigma$ are learned. Nothing forces $\sigma$ down; whether the
+# noise comes to matter less we shall measure. To draw fewer numbers, the noise of a weight from
+# input $i$ to output $j$ is made of two, $f(\varepsilon_i)\,f(\varepsilon_j)$ with
+# $f(x)=\operatorname{sign}(x)\sqrt{|x|}$: $I + J$ draws instead of $I\cdot J$. Being products, they
+# need not even be multiplied out: $x$ is multiplied by the noise of the inputs, goes through
+# $\sigma$, and the result is multiplied by the noise of the outputs.
 
 
 # %%
@@ -392,9 +398,9 @@ RAINBOW = Config(
 # %% [markdown]
 # ### The network
 #
-# Its answer has a third axis, (B, A, N): $N$ numbers for every action, log-probabilities or
-# quantiles. An ordinary Q-network is the case $N=1$. The dueling sum is taken atom by atom, before
-# the softmax.
+# Its answer has a third axis, (B, A, N): $N$ numbers for every action, quantiles or *logits* (what
+# a softmax turns into probabilities). An ordinary Q-network is the case $N=1$. The dueling sum is
+# taken atom by atom, before the softmax.
 
 
 # %%
@@ -475,8 +481,9 @@ for name, config in variants.items():
 #
 # One function for the three kinds. The next action is chosen by the *means*; then the whole
 # distribution of that action is moved. It returns the loss of each transition and how wrong the
-# network was, which becomes its priority: the size of the error, or for distributions the loss
-# itself (as in Rainbow).
+# network was, which becomes its priority: the size of the error; for quantiles the loss; for C51
+# the cross-entropy minus the smallest value it can have, the entropy of the target. That difference
+# is the *Kullback–Leibler divergence*, 0 where the prediction is right.
 
 
 # %%
@@ -511,9 +518,10 @@ def losses(batch, q_net, target_net, config):
 # %% [markdown]
 # ### The helpers of notebook 6
 #
-# `NStep`, `epsilon`, `beta` and `descend` are unchanged. `make_batch` now puts γⁿ, or 0 after an
-# end, into the batch: then the loss need not know where a batch comes from, and the frame memory of
-# notebook 4, whose batches have a discount already, fits as well.
+# `NStep` and `beta` are unchanged; `epsilon` is 0 for noisy networks, and `descend` may end at a
+# learning rate above 0. `make_batch` now puts γⁿ, or 0 after an end, into the batch: then the loss
+# need not know where a batch comes from, and the frame memory of notebook 4, whose batches have a
+# discount already, fits as well.
 
 
 # %%
@@ -719,13 +727,24 @@ class Environment:
 SELECTION_SEEDS, TEST_SEEDS = 1_000_000, 2_000_000  # training uses 0, 1, 2, …
 ARENA = gym.make_vec("CartPole-v1", num_envs=100)  # 100 carts at once, reward 1 a step
 Run = namedtuple("Run", "brain lengths curve best test")
-CURVE = ("seed", "agent_steps", "greedy_mean", "sigma")
+CURVE = ("seed", "agent_steps", "greedy_mean", "sigma", "explored")
 
 
 def mean_sigma(network):
     """Mean size of the noise of the last noisy layer, 0 without one."""
     layers = [layer for layer in network.modules() if isinstance(layer, NoisyLinear)]
     return layers[-1].weight_sigma.abs().mean().item() if layers else 0.0
+
+
+def explored(brain):
+    """Share of decisions that are not the greedy ones, on a mini-batch of observations."""
+    obs = brain.draw()[0].obs.numpy()
+    return np.mean([brain.decide_actions(obs) != brain.greedy(obs) for _ in range(20)])
+
+
+def noise_now(brain):
+    """The last two columns of the curve."""
+    return round(mean_sigma(brain.q_net), 5), round(explored(brain), 4)
 
 
 def train(config, seed, live=None):
@@ -737,8 +756,7 @@ def train(config, seed, live=None):
         mean = evaluate(brain.greedy, ARENA, seeds).mean
         if mean > max((point[2] for point in curve), default=0):
             best.update({name: w.clone() for name, w in brain.q_net.state_dict().items()})
-        sigma = round(mean_sigma(brain.q_net), 5)
-        curve.append((seed, brain.agent_steps, round(mean, 2), sigma))
+        curve.append((seed, brain.agent_steps, round(mean, 2), *noise_now(brain)))
 
     def progress(lengths):
         if live is not None:
@@ -777,7 +795,7 @@ assert rainbow.brain.updates > 0 and rainbow.brain.copies > 0 and len(rainbow.le
 # fewer agent steps, over which the learning rate falls to 0; the recorded ones had 50,000.)
 
 # %%
-_, agent_steps, greedy_means, _ = zip(*rainbow.curve, strict=True)
+_, agent_steps, greedy_means, *_ = zip(*rainbow.curve, strict=True)
 figure, verdict = is_mine_normal(
     (agent_steps, greedy_means),
     load_curves(ROOT / "results" / "07_rainbow.csv", "agent_steps", "greedy_mean"),
@@ -790,19 +808,26 @@ print(verdict)
 # %% [markdown]
 # ### The noise
 #
-# How large is σ of the last layer, on average? Thick: the training above, thin: the recorded seeds.
+# Left: how large is σ of the advantages' last layer, on average? Right: how often is the action
+# that was taken not the greedy one? Thick: the training above, thin: the recorded seeds; dashed:
+# what the ε of the recipe would do, half of whose random actions are the greedy one by chance.
 
 # %%
 first = mean_sigma(cart_brain(RAINBOW, seed_everything(0)).q_net)  # before any update
-figure, axes = plt.subplots(figsize=(5.5, 2.6), layout="constrained")
-recorded = load_curves(ROOT / "results" / "07_rainbow.csv", "agent_steps", "sigma")
-for agent_steps, sigma in recorded.values():
-    axes.plot([0, *agent_steps], [first, *sigma], color="#9db8d6", linewidth=0.7)
-_, agent_steps, _, sigma = zip(*rainbow.curve, strict=True)
-axes.plot([0, *agent_steps], [first, *sigma], "o-", color="#1f4e8c")
-axes.set(title="Noise of the output layer", xlabel="agent steps", ylim=(0, None))
-axes.set_ylabel("mean |σ|")
-show(figure, "07_sigma")
+figure, panels = plt.subplots(1, 2, figsize=(7.5, 2.8), layout="constrained")
+for axes, column in zip(panels, ("sigma", "explored"), strict=True):
+    recorded = load_curves(ROOT / "results" / "07_rainbow.csv", "agent_steps", column)
+    for agent_steps, values in recorded.values():
+        axes.plot(agent_steps, values, color="#9db8d6", linewidth=0.7)
+    _, agent_steps, _, *noise = zip(*rainbow.curve, strict=True)
+    axes.plot(agent_steps, noise[CURVE.index(column) - 3], "o-", color="#1f4e8c")
+    axes.set(xlabel="agent steps", ylim=(0, None))
+panels[0].axhline(first, color="0.5", linestyle="--", linewidth=1)
+panels[0].set(title="Noise of the advantages", ylabel="mean |σ| (dashed: at first)")
+steps = np.arange(0, 50_001, 500)
+panels[1].plot(steps, [epsilon(DQN, t) / 2 for t in steps], "--", color="0.5", linewidth=1)
+panels[1].set(title="How much it still explores", ylabel="share of decisions, not greedy")
+show(figure, "07_noise")
 
 # %% [markdown]
 # (How to read this follows with the recorded results.)
@@ -836,8 +861,10 @@ net.train()
 # %% [markdown]
 # ## The ablation
 #
-# The same 50,000 agent steps, the same 20 seeds, the same loop. Above: each method added to DQN.
-# Below: each left out of Rainbow. `python -m benchmarks.ablate 07 --seeds 20` repeats it.
+# The same 50,000 agent steps, the same 20 seeds, the same loop. First the methods of this notebook,
+# each added to DQN (those of 5 and 6 stand there), then each of the six left out of Rainbow: there
+# a method that helps shows a *negative* difference. `python -m benchmarks.ablate 07 --seeds 20`
+# repeats it.
 
 # %%
 VARIANTS = {
@@ -969,7 +996,7 @@ PONG_VARIANTS = {
 
 # %%
 def train_pong(config, seed, live=None):
-    """One training on eight games: the Brain and its curve (seed, agent steps, greedy mean)."""
+    """One training on eight games: the Brain and its curve (columns as in CURVE)."""
     brain, curve = pong_brain(config, seed_everything(seed)), []
     envs, judge = make_pong(8), make_pong(10, clip_rewards=False)
     obs, _ = envs.reset(seed=seed)
@@ -983,8 +1010,7 @@ def train_pong(config, seed, live=None):
         brain.learn(steps=8)
         if brain.agent_steps % config.select_every == 0:
             score = evaluate(brain.greedy, judge, 10_000, max_agent_steps=4_000)
-            sigma = round(mean_sigma(brain.q_net), 5)
-            curve.append((seed, brain.agent_steps, round(score.mean, 2), sigma))
+            curve.append((seed, brain.agent_steps, round(score.mean, 2), *noise_now(brain)))
             if live is not None:
                 live.update([point[2] for point in curve], f"{brain.agent_steps:,} agent steps")
     if live is not None:
@@ -1167,8 +1193,8 @@ check_project(my_project)
 #
 # *Fill in · difficulty 2 · 10 minutes · a lopsided error*
 #
-# The loss without Huber's rounding: outcomes above θ pull it up with strength τ, those below pull
-# it down with strength 1 − τ.
+# The loss without Huber's rounded corner: outcomes above θ pull it up with strength τ, those below
+# pull it down with strength 1 − τ.
 
 
 # %%

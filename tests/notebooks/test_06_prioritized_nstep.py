@@ -180,7 +180,7 @@ def test_importance_weights_keep_the_mean_right(nb, source):
     assert lottery(nb, beta_start=1.0) == pytest.approx(0.1, abs=0.06)
     faults = {
         "weights not used": ("loss = (weight * F.", "loss = (1.0 * F."),
-        "β not annealed": ("    return config.beta_start + (1.0", "    return 0.0 * (1.0"),
+        "β stays 0": ("    return config.beta_start + (1.0", "    return 0.0 * (1.0"),
     }
     for name, (text, broken) in faults.items():
         assert text in source, name
@@ -191,6 +191,27 @@ def test_importance_weights_keep_the_mean_right(nb, source):
 def test_beta_climbs_to_one(nb):
     config = nb["Config"](beta_start=0.4, agent_steps=100)
     assert [nb["beta"](config, t) for t in (0, 50, 100, 200)] == pytest.approx([0.4, 0.7, 1, 1])
+
+
+def asked_with(nb):
+    """β with which the memory is asked at first, half way and at the end."""
+    config = nb["Config"](prioritized=True, batch=2, agent_steps=100, beta_start=0.4)
+    brain, asked = nb["Brain"](config, np.random.default_rng(0)), []
+    for _ in range(4):
+        brain.memory.push(np.zeros(4, np.float32), 0, 0.0, np.zeros(4, np.float32), False)
+    sample = brain.memory.sample
+    brain.memory.sample = lambda size, beta: asked.append(beta) or sample(size, beta)
+    for brain.agent_steps in (0, 50, 100):
+        brain.draw()
+    return asked
+
+
+def test_the_memory_is_asked_with_the_beta_of_now(nb, source):
+    assert asked_with(nb) == pytest.approx([0.4, 0.7, 1.0])
+    text = "beta(config, self.agent_steps)"
+    assert text in source
+    wrong = define(source.replace(text, "config.beta_start"), NAMES)
+    assert asked_with(wrong) != pytest.approx([0.4, 0.7, 1.0])
 
 
 def test_errors_go_back_to_their_transitions(nb):

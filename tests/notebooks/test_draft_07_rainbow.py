@@ -1,5 +1,6 @@
 """Notebook 07: projections against a slow reference, learned distributions, noise, faults."""
 
+import ast
 import math
 from dataclasses import asdict, replace
 
@@ -39,7 +40,8 @@ PONG = ablate.load("07-pong")
 
 def planted(text, broken):
     """Definitions with one fault."""
-    assert text in SOURCE
+    if text not in SOURCE:
+        raise ValueError(f"nothing to break: {text!r} is not in the notebook")
     return definitions(SOURCE.replace(text, broken))
 
 
@@ -102,6 +104,14 @@ def test_projection_loses_nothing_on_the_grid():
     after = rest.split("\n\n\n", 1)[1]
     with pytest.raises(AssertionError):  # the usual form, when an atom falls on a grid point
         on_the_grid(definitions(before + FLOOR_AND_CEIL + "\n\n" + after))
+
+
+def test_projection_gives_no_negative_probability():
+    """With 62 atoms on -1 … 0 rounding puts the last one beyond the last place."""
+    support = torch.linspace(-1, 0, 62)
+    before = torch.full((1, 62), 1 / 62)
+    found = NB["project"](before, torch.tensor([0.0]), torch.tensor([0.0]), support)
+    assert (found >= 0).all() and found[0, -1] == pytest.approx(1.0)
 
 
 # --- quantiles --------------------------------------------------------------------------------
@@ -295,6 +305,85 @@ def test_a_fault_with_noise_is_noticed(text, broken):
         noise_is_handled(planted(text, broken))
 
 
+# --- what reaches the update ------------------------------------------------------------------
+
+
+def advantages_are_centred(nb):
+    """The mean over the actions is the value, atom by atom."""
+    torch.manual_seed(0)
+    config = replace(nb["RAINBOW"], noisy=False, hidden=(16, 16), atoms=5)
+    net, obs = nb["QNetwork"](config, nb["CartBody"](16), 3), torch.randn(7, 4)
+    torch.testing.assert_close(net(obs).mean(dim=1), net.value(net.body(obs)))
+
+
+def one_update(nb):
+    """Errors go back to their own keys, and only the row with a weight is learned from."""
+    torch.manual_seed(0)
+    config = nb["Config"](prioritized=True, batch=8, learn_start=8, clip_norm=1e9, hidden=(16, 16))
+    brain = nb["cart_brain"](config, np.random.default_rng(0))
+    for i in range(8):
+        brain.memory.push(np.full(4, i / 8, np.float32), i % 2, -i, np.zeros(4, np.float32), True)
+    batch, keys, _ = brain.draw()
+    weight = torch.zeros(8)
+    weight[0] = 1.0
+    brain.draw = lambda: (batch, keys, weight)
+    loss, priority = nb["losses"](batch, brain.q_net, brain.target_net, config)
+    parameters = list(brain.q_net.parameters())
+    wanted = torch.autograd.grad(loss[0] / 8, parameters)
+    told = []
+    brain.memory.update_priorities = lambda *given: told.append(given)
+    brain.update()
+    assert len(told) == 1 and np.array_equal(told[0][0], keys)
+    np.testing.assert_allclose(told[0][1], priority.numpy(), rtol=1e-6)
+    for p, grad in zip(parameters, wanted, strict=True):
+        torch.testing.assert_close(p.grad, grad)
+
+
+def beta_climbs(nb):
+    """The memory is asked with 0.4 at first, 0.7 half way and 1 at the end."""
+    config = nb["Config"](prioritized=True, batch=2, agent_steps=100, beta_start=0.4)
+    brain, asked = nb["cart_brain"](config, np.random.default_rng(0)), []
+    for _ in range(4):
+        brain.memory.push(np.zeros(4, np.float32), 0, 0.0, np.zeros(4, np.float32), False)
+    sample = brain.memory.sample
+    brain.memory.sample = lambda size, beta: asked.append(beta) or sample(size, beta)
+    for brain.agent_steps in (0, 50, 100):
+        brain.draw()
+    assert asked == pytest.approx([0.4, 0.7, 1.0])
+
+
+@pytest.mark.parametrize("check", [advantages_are_centred, one_update, beta_climbs])
+def test_what_reaches_the_update(check):
+    check(NB)
+
+
+@pytest.mark.parametrize(
+    "check, text, broken",
+    [
+        (advantages_are_centred, "output - output.mean(dim=1, keepdim=True)", "output"),
+        (advantages_are_centred, "output.mean(dim=1, keep", "output.mean(dim=2, keep"),
+        (one_update, "(keys, priority.numpy())", "(keys, priority.numpy()[::-1])"),
+        (one_update, "self.memory.update_priorities(keys, priority.numpy())", "pass"),
+        (one_update, "(weight * loss).mean()", "loss.mean()"),
+        (beta_climbs, "beta(config, self.agent_steps)", "config.beta_start"),
+    ],
+)
+def test_a_fault_on_the_way_to_the_update_is_noticed(check, text, broken):
+    with pytest.raises(AssertionError):
+        check(planted(text, broken))
+
+
+def test_windows_are_those_of_notebook_6():
+    """So what its tests say of ends and truncations holds here too."""
+
+    def windows(name):
+        tree = ast.parse((TWINS / name).read_text(encoding="utf-8"))
+        [node] = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "NStep"]
+        return ast.unparse(node)
+
+    assert windows(TWIN.name) == windows("06_prioritized_nstep.py")
+
+
 # --- probes -----------------------------------------------------------------------------------
 
 METHODS = {
@@ -422,7 +511,8 @@ def sigma_is_learned(nb):
 def test_sigma_is_learned():
     sigma_is_learned(NB)
     with pytest.raises(AssertionError):
-        sigma_is_learned(planted("self.weight_sigma * noise", "self.weight_sigma.detach() * noise"))
+        text = "self.weight_sigma, self.bias_sigma)"
+        sigma_is_learned(planted(text, "self.weight_sigma.detach(), self.bias_sigma)"))
 
 
 # --- Pong -------------------------------------------------------------------------------------
@@ -449,10 +539,10 @@ def test_patches_are_the_convolution_of_notebook_4():
     assert torch.allclose(body(obs), body.layers[1:](first), atol=1e-4)
 
 
-def test_pong_takes_the_background_away_before_the_first_update():
-    config = replace(
-        PONG["PONG"], agent_steps=160, learn_start=64, capacity=800, select_every=10**6
-    )
+@pytest.mark.parametrize("name", ["dqn", "rainbow"])
+def test_pong_trains_and_takes_the_background_away_before_the_first_update(name):
+    config = PONG["PONG_VARIANTS"][name]
+    config = replace(config, agent_steps=160, learn_start=64, capacity=800, select_every=10**6)
     brain, curve = PONG["train_pong"](config, seed=0)
     assert brain.updates > 0 and not curve
     for network in (brain.q_net, brain.target_net):
