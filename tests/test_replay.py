@@ -1,5 +1,6 @@
 """Replay memories against slow references made of plain lists."""
 
+import inspect
 from collections import deque, namedtuple
 
 import gymnasium as gym
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import replay
 from helpers.replay import FrameReplayMemory, ReplayMemory, Transition
+from tools.definitions import define
 
 H, W = 2, 3  # of the pictures in these tests
 JUNK = 999.0  # reward of the autoreset steps of these tests; it must never come back
@@ -520,3 +523,44 @@ def test_a_batch_must_fit():
         memory.sample(1)
     with pytest.raises(ValueError, match=r"batch_size to be a whole number >= 1, got 2\.5"):
         memory.sample(2.5)
+
+
+# --- faults that are often made, planted ------------------------------------------------------
+
+
+def rows_equal_the_reference():
+    """Three-step windows of games that end and games that the clock stops."""
+    memory = FrameReplayMemory(200, 2, rng(), frame_shape=(H, W), n_step=3, gamma=0.5)
+    games = [[(4, "terminated"), (5, "truncated")], [(2, "truncated"), (6, "both")]]
+    references = play(memory, games, 40)
+    assert_same(*all_rows(memory), references, 3, 0.5)
+
+
+FAULTS = {  # text, broken text
+    "γ instead of γⁿ": ("self.gamma ** (last + 1) * alive", "self.gamma * alive"),
+    "a window crosses an end": ("(self._terminated[rows] | self._tru", "(self._tru"),
+    "a window crosses a truncation": ("self._terminated[rows] | self._truncated[rows])",
+                                      "self._terminated[rows])"),
+    "a truncation ends the bootstrap": ("np.arange(self.n_step), ~self._terminated[env, last_slot]",
+        "np.arange(self.n_step), ~(self._terminated | self._truncated)[env, last_slot]"),
+    "a stack holds the game before": ("frames[back > self._depth",
+                                      "frames[back > 99 + self._depth"),
+}  # fmt: skip
+
+
+def test_rows_equal_the_reference():
+    rows_equal_the_reference()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_fault_is_noticed(monkeypatch, fault):
+    text, broken = FAULTS[fault]
+    source = inspect.getsource(replay)
+    assert text in source
+    wrong = define(source.replace(text, broken), [
+        "FrameReplayMemory", "FrameBatch", "_check_count", "_check_rng", "_check_shape",
+        "_check_batch",
+    ])  # fmt: skip
+    monkeypatch.setitem(globals(), "FrameReplayMemory", wrong["FrameReplayMemory"])
+    with pytest.raises(AssertionError):
+        rows_equal_the_reference()
