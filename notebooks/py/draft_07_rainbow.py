@@ -58,6 +58,8 @@ from helpers.colab import install_missing
 install_missing(ROOT / "requirements.txt")
 
 # %%
+import json
+import time
 from collections import deque, namedtuple
 from dataclasses import asdict, dataclass, replace
 
@@ -73,7 +75,7 @@ from exercises.rainbow import check_noise, check_project, check_quantile_loss
 from helpers.ablation import draw_curves, print_table
 from helpers.animation import animated_png
 from helpers.atari import make_pong, make_pong_to_watch
-from helpers.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from helpers.checkpoint import load_checkpoint, load_weights, read_card, save_checkpoint
 from helpers.evaluation import evaluate
 from helpers.plotting import LiveCurve, is_mine_normal, load_curves, show
 from helpers.prioritized import PrioritizedFrameReplayMemory, PrioritizedReplayMemory
@@ -1030,7 +1032,8 @@ def calibrate(brain):
 # %% [markdown]
 # ## Train Rainbow on Pong
 #
-# In `full` one whole training, unless this machine has done it before. In `quick` a few thousand
+# In `full` one whole training, unless this machine has done it before; what is kept are the *last*
+# weights. In `quick` a few thousand
 # agent steps, to go through every line; the trained agent then comes from `checkpoints/`.
 
 # %%
@@ -1038,20 +1041,27 @@ torch.set_num_threads(1 if QUICK else 2)  # convolutions are worth a second thre
 own = build_dir("checkpoints") / "07_pong.safetensors"
 published = ROOT / "checkpoints" / own.name
 config = PONG_VARIANTS["rainbow"]
-if QUICK or not own.exists():
+settings = json.loads(json.dumps(asdict(config)))  # as a card holds them
+if not QUICK and own.exists() and read_card(own)["config"] == settings:
+    print(f"{own.name}: trained before with these settings; delete it to train anew")
+else:
     short = replace(config, agent_steps=2_000, learn_start=1_000, select_every=2_000)
     live = LiveCurve(
         "07_train_pong", window=1, title="Rainbow plays Pong", ylabel="greedy mean [points]"
     )
+    started = time.perf_counter()
     brain, curve = train_pong(short if QUICK else config, seed=0, live=live)
     assert brain.updates > 0
     if not QUICK:
         card = {
             "notebook": "07_rainbow",
             "commit": commit(),
-            "config": asdict(config),
+            "config": settings,
+            "seed": 0,
             "agent_steps": brain.agent_steps,
             "updates": brain.updates,
+            "minutes": round((time.perf_counter() - started) / 60, 1),
+            "hardware": f"cpu, {torch.get_num_threads()} torch thread(s)",
             "torch": torch.__version__,
             "greedy_mean": curve[-1][2],
             "games": 10,
@@ -1060,7 +1070,7 @@ if QUICK or not own.exists():
 
 # %%
 player = pong_brain(config, seed_everything(0))
-state = load_checkpoint(own if own.exists() and not QUICK else published)
+state = load_checkpoint(published if QUICK else own)
 load_weights(player.q_net, state["q_net"], "q_net")
 judge = make_pong(3 if QUICK else 10, clip_rewards=False)
 pong_test = evaluate(player.greedy, judge, 20_000, max_agent_steps=4_000)
@@ -1071,8 +1081,8 @@ print(f"{len(pong_test.returns)} greedy games: {pong_test.mean:+.1f} ± {pong_te
 # ## Watch what it expects
 #
 # Left the game, right the distribution of the chosen action: the discounted points still to come.
-# A point in sight is a peak of its own: at +1 when the opponent will miss the ball, at −1 when we
-# shall. Where the ball is far, there is one broad hill.
+# Look for a peak of its own when a point is in sight, at +1 or at −1, and for a broad hill where
+# the ball is far.
 
 
 # %%
@@ -1117,8 +1127,9 @@ display(animated_png(frames, fps=12, max_bytes=500_000, alt="Pong and the return
 # %% [markdown]
 # ## The ablation on Pong
 #
-# The same 100,000 agent steps and the same three seeds for each method. Three seeds are few: the
-# intervals are wide, and a difference inside them is none. `python -m benchmarks.ablate 07-pong
+# The same 100,000 agent steps and the same three seeds for each method. Three seeds can show only
+# large differences, and their bootstrap intervals are too narrow (three values have but ten
+# different means). So look at the three curves as well. `python -m benchmarks.ablate 07-pong
 # --seeds 3` repeats it.
 
 # %%
