@@ -183,7 +183,18 @@ show(figure, "07_projection")
 
 # %% [markdown]
 # The network is trained as a classifier: the loss is the **cross-entropy** between the projected
-# target $m$ and the prediction $p$, $-\sum_i m_i \log p_i$. It is smallest when $p = m$.
+# target $m$ and the prediction $p$, $-\sum_i m_i \log p_i$. It is smallest when $p = m$; what is
+# left then is the *entropy* of $m$. By hand, for the target 0, 0, 0.7, 0.3 from above and a network
+# that says ¼ for each atom: $-\ln\tfrac14 = 1.386$, of which $-0.7\ln0.7-0.3\ln0.3=0.611$ cannot be
+# helped. So the network is wrong by 0.775, and that will be its priority.
+
+# %% tags=["nbval-check-output"]
+target, predicted = projected[0], torch.full((4,), 0.25)
+cross_entropy = -(target * predicted.log()).sum()
+entropy = -torch.special.xlogy(target, target).sum()  # x log x is 0 at 0
+wrong_by = cross_entropy - entropy
+print(f"cross-entropy {cross_entropy:.3f}, entropy {entropy:.3f}, wrong by {wrong_by:.3f}")
+assert abs(wrong_by - 0.775) < 0.001
 
 # %% [markdown]
 # ### Quantiles: fixed probabilities, values learned
@@ -262,6 +273,8 @@ print(f"mean of the lottery 1.80, of the atoms {means[0]:.2f}, of the quantiles 
 figure, panels = plt.subplots(1, 2, figsize=(7.5, 2.8), layout="constrained")
 panels[0].bar(support, probability, width=0.4, color="#1f4e8c")
 panels[0].set(title="C51: probability of each atom", xlabel="outcome", ylabel="probability")
+panels[0].axvline(1.8, color="#e8743b", linewidth=1, label="mean: all a Q-value says")
+panels[0].legend(fontsize=8)
 tau = (np.arange(25) + 0.5) / 25
 panels[1].step(theta, tau, where="mid", color="#1f4e8c", label="learned quantiles")
 many = np.sort(outcomes(rng, 20_000).numpy())
@@ -477,6 +490,10 @@ for name, config in variants.items():
     answer = net(torch.zeros(32, 4))
     shapes = f"{tuple(answer.shape)!s:<19}{tuple(net.mean(answer).shape)!s:<12}"
     print(f"{name:<11}{shapes}{sum(p.numel() for p in net.parameters()):,}")
+
+# %% [markdown]
+# Noise doubles the weights of a layer (μ and σ), atoms multiply the outputs. Unlike in notebook 5
+# the sizes are not made equal: these weights are what the methods consist of.
 
 # %% [markdown]
 # ### The loss
