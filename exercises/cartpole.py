@@ -57,8 +57,8 @@ def check_columns(function):
 def check_ring(ring):
     """A class ``Ring(capacity)`` with ``push(item)``, ``items()`` and ``len()``."""
     memory = ring(3)
-    if memory is None or memory is Ellipsis or memory.push("a") is Ellipsis:
-        raise Open("The class does nothing yet.")
+    if nothing(memory) or memory.push("a") is Ellipsis or nothing(memory.items()):
+        raise Open("Your function returns nothing yet.")
     held = list(call(memory.items))
     if not held:
         raise Wrong(

@@ -1,5 +1,9 @@
 """Every exercise of every notebook: right answers pass, usual mistakes are told apart."""
 
+import sys
+from pathlib import Path
+
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -17,6 +21,10 @@ from tests.exercises import (
     answers_rainbow,
     answers_target_network,
 )
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+import notebooks as tool  # noqa: E402
 
 ANSWERS = (
     answers_q_table, answers_cartpole, answers_target_network, answers_pong,
@@ -116,3 +124,17 @@ def test_the_first_place_that_differs_is_shown(how, told):
     got[8] = 7
     with pytest.raises(Wrong, match=told):
         compare(got, np.arange(10.0), "numbers", **how)
+
+
+@pytest.mark.parametrize("name", tool.names())
+def test_unsolved_cells_say_what_the_notebook_shows(name, capsys):
+    """The cells of the exercises as they stand, against their recorded outputs."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    space = {check.__name__: check for check in CHECKS} | {"np": np, "torch": torch}
+    cells = [c for c in notebook.cells if c.cell_type == "code" and "# your code here" in c.source]
+    assert len(cells) >= 3
+    for cell in cells:
+        exec(cell.source, space)
+        said = capsys.readouterr().out
+        assert "still open" in said
+        assert said == "".join(output.text for output in cell.outputs)
