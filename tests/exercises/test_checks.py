@@ -131,7 +131,7 @@ def test_unsolved_cells_say_what_the_notebook_shows(name, capsys):
     """The cells of the exercises as they stand, against their recorded outputs."""
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     space = {check.__name__: check for check in CHECKS} | {"np": np, "torch": torch}
-    cells = [c for c in notebook.cells if c.cell_type == "code" and "# your code here" in c.source]
+    cells = [c for c in notebook.cells if any(f"\n{n}(" in c.source for n in space)]
     assert len(cells) >= 3
     for cell in cells:
         exec(cell.source, space)
