@@ -374,10 +374,11 @@ class Config:
     high: float = 0.0  # CHANGED: largest return, C51 only
     kappa: float = 0.01  # CHANGED: quantiles, errors below it are squared (paper: 1)
     sigma: float = 0.5  # CHANGED: noise at first, in units of 1/√inputs
+    noise_every: int = 64  # CHANGED: agent steps that act with the same noise (papers: 1)
     alpha: float = 0.5  # Rainbow: 0.5
     beta_start: float = 0.4  # Rainbow: 0.4
     # the task
-    agent_steps: int = 50_000  # agent steps in all
+    agent_steps: int = 25_000  # agent steps in all
     gamma: float = 0.99  # discount of one agent step
     # the network
     hidden: tuple = (128, 128)  # features of the body, units of the layer after it
@@ -403,6 +404,8 @@ class Config:
             raise ValueError(f"expected none, c51 or quantile, got {self.distribution!r}")
         if not self.low < self.high:
             raise ValueError(f"expected low < high, got {self.low} and {self.high}")
+        if self.noise_every < 1:
+            raise ValueError(f"expected noise_every >= 1, got {self.noise_every}")
 
 
 DQN = Config()
@@ -644,7 +647,8 @@ class Brain:
 
     def decide_actions(self, obs):
         """Actions (N,) that explore, for observations (N, …)."""
-        self.q_net.resample()  # CHANGED: new noise for every action
+        if self.agent_steps % self.config.noise_every == 0:
+            self.q_net.resample()  # CHANGED: new noise, kept for a while
         explore = self.rng.random(len(obs)) < epsilon(self.config, self.agent_steps)
         at_random = self.rng.integers(self.q_net.num_actions, size=len(obs))
         return np.where(explore, at_random, self.q_values(obs).argmax(axis=1))
@@ -757,8 +761,11 @@ def mean_sigma(network):
 
 def explored(brain):
     """Share of decisions that are not the greedy ones, on a mini-batch of observations."""
-    obs = brain.draw()[0].obs.numpy()
-    return np.mean([brain.decide_actions(obs) != brain.greedy(obs) for _ in range(20)])
+    obs, differ = brain.draw()[0].obs.numpy(), []
+    for _ in range(20):
+        brain.q_net.resample()
+        differ.append(brain.decide_actions(obs) != brain.greedy(obs))
+    return np.mean(differ)
 
 
 def noise_now(brain):
@@ -800,7 +807,7 @@ live = LiveCurve(
     ylabel="agent steps",
     goal=475,
 )
-rainbow = train(replace(RAINBOW, agent_steps=15_000) if QUICK else RAINBOW, seed=0, live=live)
+rainbow = train(RAINBOW, seed=0, live=live)
 print(f"test of the last agent: {rainbow.test.mean:.0f} ± {rainbow.test.std:.0f} agent steps")
 rainbow.brain.q_net.load_state_dict(rainbow.best)  # the weights of the best evaluation on the way
 test = evaluate(rainbow.brain.greedy, ARENA, TEST_SEEDS)
@@ -843,7 +850,7 @@ for axes, column in zip(panels, ("sigma", "explored"), strict=True):
     axes.set(xlabel="agent steps", ylim=(0, None))
 panels[0].axhline(first, color="0.5", linestyle="--", linewidth=1)
 panels[0].set(title="Noise of the advantages", ylabel="mean |σ| (dashed: at first)")
-steps = np.arange(0, 50_001, 500)
+steps = np.arange(0, 25_001, 500)
 panels[1].plot(steps, [epsilon(DQN, t) / 2 for t in steps], "--", color="0.5", linewidth=1)
 panels[1].set(title="How much it still explores", ylabel="share of decisions, not greedy")
 show(figure, "07_noise")
@@ -889,9 +896,11 @@ net.train()
 VARIANTS = {
     "dqn": DQN,
     "noisy": replace(DQN, noisy=True),
+    "noisy_step": replace(DQN, noisy=True, noise_every=1),
     "c51": replace(DQN, distribution="c51"),
     "quantile": replace(DQN, distribution="quantile"),
     "rainbow": RAINBOW,
+    "rainbow_step": replace(RAINBOW, noise_every=1),
     "rainbow_quantile": replace(RAINBOW, distribution="quantile"),
     "no_double": replace(RAINBOW, double=False),
     "no_dueling": replace(RAINBOW, dueling=False),
@@ -902,9 +911,16 @@ VARIANTS = {
 }
 
 # %%
-ADDED = {"DQN": "dqn", "+ noisy": "noisy", "+ C51": "c51", "+ quantiles": "quantile"}
+ADDED = {
+    "DQN": "dqn",
+    "+ noisy": "noisy",
+    "+ noisy, each step": "noisy_step",
+    "+ C51": "c51",
+    "+ quantiles": "quantile",
+}
 LEFT_OUT = {
     "Rainbow": "rainbow",
+    "… noise each step": "rainbow_step",
     "… with quantiles": "rainbow_quantile",
     "− double": "no_double",
     "− dueling": "no_dueling",
@@ -993,6 +1009,7 @@ PONG = Config(
     capacity=100_000,
     batch=32,
     learn_start=5_000,
+    noise_every=8,  # one decision in each of the eight games
     train_every=8,
     updates_per_train=2,
     lr_end=1e-4,

@@ -3,6 +3,7 @@
 import ast
 import math
 from dataclasses import asdict, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -253,9 +254,9 @@ def test_noise_has_the_size_and_the_form_of_the_paper():
     torch.testing.assert_close(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
 
 
-def noisy_brain(nb):
+def noisy_brain(nb, noise_every=1):
     torch.manual_seed(0)
-    config = nb["Config"](noisy=True, batch=8, learn_start=8)
+    config = nb["Config"](noisy=True, batch=8, learn_start=8, noise_every=noise_every)
     return nb["cart_brain"](config, np.random.default_rng(0))
 
 
@@ -264,13 +265,15 @@ def noises(network):
 
 
 def noise_is_handled(nb):
-    """Drawn anew for each action and update, off in greedy play, both networks apart."""
-    brain, obs = noisy_brain(nb), np.full(4, 0.1, np.float32)
-    seen = []
-    for _ in range(3):
-        brain.decide_actions(obs[None])
-        seen.append(noises(brain.q_net)[0])
-    assert not torch.equal(seen[0], seen[1]) and not torch.equal(seen[1], seen[2])
+    """Kept for as long as the config says, anew at each update, off in greedy play."""
+    for every in (1, 4):
+        brain, obs = noisy_brain(nb, noise_every=every), np.full(4, 0.1, np.float32)
+        seen = []
+        for brain.agent_steps in range(12):
+            brain.decide_actions(obs[None])
+            seen.append(noises(brain.q_net)[0])
+        changed = [not torch.equal(a, b) for a, b in pairwise(seen)]
+        assert changed == [step % every == 0 for step in range(1, 12)]
     for i in range(8):
         brain.memory.push(obs + i, i % 2, 0.0, obs, False)
     before = noises(brain.q_net)[0], noises(brain.target_net)[0]
@@ -288,12 +291,15 @@ def noise_is_handled(nb):
 
 def test_noise_is_handled():
     noise_is_handled(NB)
+    with pytest.raises(ValueError, match="expected noise_every >= 1, got 0"):
+        noisy_brain(NB, noise_every=0)
 
 
 @pytest.mark.parametrize(
     "text, broken",
     [
-        ("self.q_net.resample()  # CHANGED: new noise for every action", "pass"),
+        ("self.q_net.resample()  # CHANGED: new noise, kept for a while", "pass"),
+        ("if self.agent_steps % self.config.noise_every == 0:", "if True:"),
         ("self.q_net.resample()  # CHANGED: new noise for every update", "pass"),
         ("self.target_net.resample()  # CHANGED", "pass"),
         ("self.q_net.eval()  # CHANGED: without noise", "pass"),
@@ -571,9 +577,11 @@ def test_variants_differ_by_their_switches_only():
     expected = {
         "dqn": {},
         "noisy": {"noisy": True},
+        "noisy_step": {"noisy": True, "noise_every": 1},
         "c51": {"distribution": "c51"},
         "quantile": {"distribution": "quantile"},
         "rainbow": METHOD,
+        "rainbow_step": {**METHOD, "noise_every": 1},
         "rainbow_quantile": {**METHOD, "distribution": "quantile"},
     }
     for left_out in METHOD:
