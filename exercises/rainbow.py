@@ -56,10 +56,10 @@ def _check_batch(function, *given):
          _project(*given, swapped=True)),
         ("All of it goes to the nearest atom; that changes the mean.",
          _project(*given, nearest=True)),
-        ("What is moved beyond the ends is lost; it goes to the last atom.",
+        ("What is moved beyond an end is lost; it goes to the atom at that end.",
          _project(kept, *given[1:])),
-        ("What is moved beyond the ends is lost in part; it goes to the last atom whole: `clamp` "
-         "the values first.", (probability[:, :, None] * nearness.clamp(min=0)).sum(dim=1)),
+        ("What is moved beyond an end is lost in part; it goes to the atom at that end whole: "
+         "`clamp` the values first.", (probability[:, :, None] * nearness.clamp(min=0)).sum(dim=1)),
         ("The reward is missing.", _project(probability, 0 * reward, discount, support)),
         ("The discount is not used.",
          _project(probability, reward, torch.ones(len(reward)), support)),

@@ -117,7 +117,7 @@ WRONG = [
             "belongs to that atom whole": lambda *given: by_floor(*given, lose=True),
             "*nearer* atom": lambda *given: by_floor(*given, swap=True),
             "nearest atom": nearest,
-            "goes to the last atom": lambda p, r, d, s: by_nearness(
+            "is lost; it goes to the atom at that end": lambda p, r, d, s: by_nearness(
                 torch.where((r[:, None] + d[:, None] * s).abs() > 1 + 1e-6, 0.0, p), r, d, s
             ),
             "reward is missing": lambda p, r, d, s: by_nearness(p, 0 * r, d, s),

@@ -43,8 +43,6 @@ from helpers.colab import install_missing
 install_missing(ROOT / "requirements.txt")
 
 # %%
-from dataclasses import replace
-
 import torch
 
 from exercises.rainbow import check_noise, check_project, check_quantile_loss
@@ -102,7 +100,7 @@ assert check_noise(my_noise)
 # ### Exercise 4
 #
 # All falls within 69 agent steps, as $0.99^{69}=0.5$: their returns are below −0.5 and end on the
-# last atom. A pole that leans a little and one that is nearly lost look the same, and so do both
+# first atom. A pole that leans a little and one that is nearly lost look the same, and so do both
 # actions: just where it matters, the agent cannot choose. It may still avoid such states, if it
 # sees them coming from further away.
 
@@ -118,11 +116,11 @@ NAMES = [
     "Config", "RAINBOW", "CartBody", "NoisyLinear", "QNetwork", "project", "quantile_loss",
     "next_distribution", "losses", "NStep", "make_batch", "epsilon", "beta", "descend", "Brain",
     "draw", "update", "cart_brain", "Agent", "Environment", "SELECTION_SEEDS", "TEST_SEEDS",
-    "ARENA", "Run", "CURVE", "mean_sigma", "train",
+    "ARENA", "Run", "CURVE", "mean_sigma", "explored", "noise_now", "train",
 ]  # fmt: skip
 nb = load_definitions("07_rainbow", NAMES)
 torch.set_num_threads(1)
-run = nb["train"](replace(nb["RAINBOW"], agent_steps=15_000), seed=0)
+run = nb["train"](nb["RAINBOW"], seed=0)
 net = run.brain.q_net
 net.load_state_dict(run.best)
 
