@@ -100,9 +100,13 @@ def print_table(variants, goal, rng):
 
 def draw_curves(variants, goal, ylabel):
     """Return a figure with one panel per variant: median, middle half and range of its seeds."""
-    shape = dict(figsize=(max(7.5, 1.8 * len(variants)), 3), sharey=True, layout="constrained")
-    figure, panels = plt.subplots(1, len(variants), squeeze=False, **shape)
-    for axes, (title, curves) in zip(panels.flat, variants.items(), strict=True):
+    rows = 1 if len(variants) <= 5 else 2
+    columns = -(-len(variants) // rows)
+    shape = dict(figsize=(max(7.5, 1.8 * columns), 0.6 + 2.4 * rows), sharey=True)
+    figure, panels = plt.subplots(rows, columns, squeeze=False, layout="constrained", **shape)
+    for axes in panels.flat[len(variants) :]:
+        axes.set_visible(False)
+    for axes, (title, curves) in zip(panels.flat, variants.items(), strict=False):
         x, values = next(iter(curves.values()))[0], np.stack([y for _, y in curves.values()])
         least, low, middle, high, most = np.quantile(values, (0, 0.25, 0.5, 0.75, 1), axis=0)
         axes.fill_between(x, least, most, color="0.87", label=f"range of {len(values)} seeds")
@@ -112,7 +116,7 @@ def draw_curves(variants, goal, ylabel):
         axes.set_title(title, fontsize=9)
         last = x.max()
         axes.set_xticks([0, last / 2, last], ["0", f"{last / 2:,.0f}", f"{last:,.0f}"], fontsize=8)
-    panels[0, 0].set_ylabel(ylabel)
+    figure.supylabel(ylabel, fontsize=10)
     figure.supxlabel("agent steps of training", fontsize=10)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure

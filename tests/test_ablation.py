@@ -70,6 +70,10 @@ def test_figure_shows_every_variant():
     figure = draw_curves({"one": CURVES, "two": CURVES}, 5.0, "points")
     assert [axes.get_title() for axes in figure.axes] == ["one", "two"]
     plt.close(figure)
+    seven = draw_curves({str(i): CURVES for i in range(7)}, 5.0, "points")
+    assert [axes.get_title() for axes in seven.axes if axes.get_visible()] == list("0123456")
+    assert len({axes.get_position().y0 for axes in seven.axes}) == 2  # in two rows
+    plt.close(seven)
 
 
 @pytest.mark.parametrize("which", ["05", "06", "07"])
