@@ -94,6 +94,15 @@ def test_cells_are_short_and_mostly_explained(name):
         assert len(text.split()) <= 120, f"{len(text.split())} words:\n{cell.source[:200]}"
 
 
+@pytest.mark.parametrize(
+    "twin", sorted((ROOT / "notebooks").glob("**/*.py")), ids=lambda path: path.stem
+)
+def test_no_text_hides_in_a_cell_marker(twin):
+    """Text after ``# %% [markdown]`` would become the cell's title and be seen nowhere."""
+    lines = twin.read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if line.startswith("# %% [markdown] ")]
+
+
 @pytest.mark.parametrize("path", [ROOT / "notebooks" / f"{n}.ipynb" for n in ALL], ids=ALL)
 def test_notebooks_are_small_and_name_no_machine(path):
     assert path.stat().st_size < 1_500_000
