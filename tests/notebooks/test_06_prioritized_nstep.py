@@ -193,10 +193,10 @@ def test_beta_climbs_to_one(nb):
     assert [nb["beta"](config, t) for t in (0, 50, 100, 200)] == pytest.approx([0.4, 0.7, 1, 1])
 
 
-def asked_with(nb):
-    """β with which the memory is asked at first, half way and at the end."""
+def asked_with(nb, make_brain):
+    """β with which a Brain asks its memory at first, half way and at the end."""
     config = nb["Config"](prioritized=True, batch=2, agent_steps=100, beta_start=0.4)
-    brain, asked = nb["Brain"](config, np.random.default_rng(0)), []
+    brain, asked = make_brain(config, np.random.default_rng(0)), []
     for _ in range(4):
         brain.memory.push(np.zeros(4, np.float32), 0, 0.0, np.zeros(4, np.float32), False)
     sample = brain.memory.sample
@@ -207,11 +207,11 @@ def asked_with(nb):
 
 
 def test_the_memory_is_asked_with_the_beta_of_now(nb, source):
-    assert asked_with(nb) == pytest.approx([0.4, 0.7, 1.0])
+    assert asked_with(nb, nb["Brain"]) == pytest.approx([0.4, 0.7, 1.0])
     text = "beta(config, self.agent_steps)"
     assert text in source
     wrong = define(source.replace(text, "config.beta_start"), NAMES)
-    assert asked_with(wrong) != pytest.approx([0.4, 0.7, 1.0])
+    assert asked_with(wrong, wrong["Brain"]) != pytest.approx([0.4, 0.7, 1.0])
 
 
 def test_errors_go_back_to_their_transitions(nb):

@@ -16,6 +16,7 @@ from torch import nn
 
 from benchmarks import ablate
 from helpers.replay import FrameBatch, Transition
+from tests.notebooks.test_06_prioritized_nstep import asked_with
 from tests.test_probes import PROBES, Probe
 from tools.definitions import TWINS, define
 
@@ -347,15 +348,7 @@ def one_update(nb):
 
 def beta_climbs(nb):
     """The memory is asked with 0.4 at first, 0.7 half way and 1 at the end."""
-    config = nb["Config"](prioritized=True, batch=2, agent_steps=100, beta_start=0.4)
-    brain, asked = nb["cart_brain"](config, np.random.default_rng(0)), []
-    for _ in range(4):
-        brain.memory.push(np.zeros(4, np.float32), 0, 0.0, np.zeros(4, np.float32), False)
-    sample = brain.memory.sample
-    brain.memory.sample = lambda size, beta: asked.append(beta) or sample(size, beta)
-    for brain.agent_steps in (0, 50, 100):
-        brain.draw()
-    assert asked == pytest.approx([0.4, 0.7, 1.0])
+    assert asked_with(nb, nb["cart_brain"]) == pytest.approx([0.4, 0.7, 1.0])
 
 
 @pytest.mark.parametrize("check", [advantages_are_centred, one_update, beta_climbs])
