@@ -48,8 +48,8 @@ NOTEBOOKS = {
         "06_prioritized_nstep",
         [*COMMON, "N_STEP", "PRIORITIZED", "NStep", "beta", "CountingMemory"],
     ),
-    "07": ("draft_07_rainbow", SEVEN),
-    "07-pong": ("draft_07_rainbow", [*SEVEN, *PIXELS]),
+    "07": ("07_rainbow", SEVEN),
+    "07-pong": ("07_rainbow", [*SEVEN, *PIXELS]),
 }
 
 

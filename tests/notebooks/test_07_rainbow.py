@@ -20,7 +20,7 @@ from tests.notebooks.test_06_prioritized_nstep import asked_with
 from tests.test_probes import PROBES, Probe
 from tools.definitions import TWINS, define
 
-TWIN = TWINS / "draft_07_rainbow.py"
+TWIN = TWINS / "07_rainbow.py"
 SOURCE = TWIN.read_text(encoding="utf-8")
 NAMES = [
     *("project", "quantile_loss", "NoisyLinear", "Config", "RAINBOW", "QNetwork", "losses"),

@@ -1,5 +1,12 @@
 # ---
 # jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags
+#     formats: notebooks//ipynb,notebooks/py//py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -73,7 +80,7 @@ from IPython.display import display
 from torch import nn
 
 from exercises.rainbow import check_noise, check_project, check_quantile_loss
-from helpers.ablation import draw_curves, print_table
+from helpers.ablation import bootstrap_interval, draw_curves, figures_per_seed, print_table
 from helpers.animation import animated_png
 from helpers.atari import make_pong, make_pong_to_watch
 from helpers.checkpoint import load_checkpoint, load_weights, read_card, save_checkpoint
@@ -187,9 +194,10 @@ panels[-1].set_xlabel("return (grey: the atoms)")
 show(figure, "07_projection")
 
 # %% [markdown]
-# The network is trained as a classifier: the loss is the **cross-entropy** between the projected
-# target $m$ and the prediction $p$, $-\sum_i m_i \log p_i$. It is smallest when $p = m$; what is
-# left then is the *entropy* of $m$. By hand, for the target 0, 0, 0.7, 0.3 from above and a network
+# The network is trained as a classifier. Its outputs are *logits*, any numbers, which a softmax
+# turns into probabilities $p$; the loss is the **cross-entropy** between the projected target $m$
+# and them, $-\sum_i m_i \log p_i$. It is smallest when $p = m$; what is left then is the *entropy*
+# of $m$, $-\sum_i m_i \log m_i$. By hand, for the target 0, 0, 0.7, 0.3 from above and a network
 # that says ¼ for each atom: $-\ln\tfrac14 = 1.386$, of which $-0.7\ln0.7-0.3\ln0.3=0.611$ cannot be
 # helped. So the network is wrong by 0.775, and that will be its priority.
 
@@ -216,7 +224,8 @@ assert abs(wrong_by - 0.775) < 0.001
 # %% [markdown]
 # $$\rho_\tau(u) = \bigl|\tau - \mathbb 1[u<0]\bigr|\; L(u), \qquad u = \text{target} - \theta,$$
 #
-# with $L$ the Huber loss divided by its $\kappa$: smooth below $\kappa$, a straight line above.
+# with $L$ the Huber loss divided by its $\kappa$ (a form that came a year after the paper; for its
+# $\kappa = 1$ both are one): smooth below $\kappa$, a straight line above.
 # Errors below $\kappa$ count as squares, and what rests there is no quantile. So $\kappa$ has to be
 # small beside the *spread* of the returns. Ours lie between −1 and 0, so the paper's 1 is too large
 # here; we take 0.01.
@@ -249,7 +258,8 @@ assert loss.tolist() == [0.25]
 
 # %% [markdown]
 # Both forms learn the same lottery: 0 in 70 % of the games, else a bell curve around 6. Each sees
-# single outcomes only, never the distribution.
+# single outcomes only, never the distribution. (An outcome is a reward with discount 0: whatever
+# the probabilities are, `project` moves all of them to it.)
 
 
 # %%
@@ -265,7 +275,7 @@ logits, quantiles = nn.Parameter(torch.zeros(1, 25)), nn.Parameter(torch.linspac
 optimizer = torch.optim.Adam([logits, quantiles], lr=0.05)
 for _ in range(500 if QUICK else 2_000):
     seen = outcomes(rng, 64)
-    certain = project(torch.full((64, 25), 1 / 25), seen, torch.zeros(64), support)
+    certain = project(torch.full((64, 25), 1 / 25), seen, torch.zeros(64), support)  # discount 0
     cross_entropy = -(certain * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
     optimizer.zero_grad()
     (cross_entropy + quantile_loss(quantiles, seen[None], kappa=0.1)[0]).backward()
@@ -302,11 +312,11 @@ assert abs(means[0] - 1.8) < 0.3 and abs(means[1] - 1.8) < 0.3
 # measure.
 
 # %% [markdown]
-# To draw fewer numbers, the noise of a weight from
-# input $i$ to output $j$ is made of two, $f(\varepsilon_i)\,f(\varepsilon_j)$ with
-# $f(x)=\operatorname{sign}(x)\sqrt{|x|}$: $I + J$ draws instead of $I\cdot J$. Being products, they
-# need not even be multiplied out: $x$ is multiplied by the noise of the inputs, goes through
-# $\sigma$, and the result is multiplied by the noise of the outputs.
+# To draw fewer numbers, the noise of a weight from input $i$ to output $j$ is *factorised*: it is
+# made of two, $f(\varepsilon_i)\,f(\varepsilon_j)$ with $f(x)=\operatorname{sign}(x)\sqrt{|x|}$,
+# and that of a bias of its output's alone. So $I + J$ draws do instead of $I\cdot J$. Being
+# products, they need not even be multiplied out: $x$ is multiplied by the noise of the inputs, goes
+# through $\sigma$, and the result is multiplied by the noise of the outputs.
 
 
 # %%
@@ -339,7 +349,7 @@ class NoisyLinear(nn.Module):
 # %% [markdown]
 # Two rules are easily broken. The noise is **drawn anew**, for every update and again and again
 # while the agent acts, else it explores with one fixed whim and learns to live with it. And it is
-# **off** when the agent is judged: `train()` and `eval()` switch it.
+# **off** when the agent is evaluated: `train()` and `eval()` switch it.
 #
 # How long may the agent *act* with the same noise? The papers draw it at every decision. We keep it
 # for 64 decisions; after the training a picture shows why.
@@ -428,9 +438,8 @@ RAINBOW = Config(
 # %% [markdown]
 # ### The network
 #
-# Its answer has a third axis, (B, A, N): $N$ numbers for every action, quantiles or *logits* (what
-# a softmax turns into probabilities). An ordinary Q-network is the case $N=1$. The dueling sum is
-# taken atom by atom, before the softmax.
+# Its answer has a third axis, (B, A, N): $N$ numbers for every action, quantiles or logits. An
+# ordinary Q-network is the case $N=1$. The dueling sum is taken atom by atom, before the softmax.
 
 
 # %%
@@ -452,7 +461,7 @@ class QNetwork(nn.Module):
     def __init__(self, config, body, num_actions):
         super().__init__()
         self.config, self.body, self.num_actions = config, body, num_actions
-        self.atoms = 1 if config.distribution == "none" else config.atoms
+        self.atoms = 1 if config.distribution == "none" else config.atoms  # CHANGED
         self.register_buffer("support", torch.linspace(config.low, config.high, self.atoms))
         features, units = config.hidden
         units = units // 2 if config.dueling else units
@@ -473,7 +482,8 @@ class QNetwork(nn.Module):
 
     def forward(self, obs):
         features = self.body(obs)
-        output = self.advantage(features).view(-1, self.num_actions, self.atoms)
+        output = self.advantage(features)  # without dueling: the whole answer
+        output = output.view(-1, self.num_actions, self.atoms)  # CHANGED: a third axis
         if self.config.dueling:
             value = self.value(features)[:, None]  # (B, 1, N)
             output = value + output - output.mean(dim=1, keepdim=True)
@@ -596,7 +606,7 @@ def make_batch(rows, config):
         action=torch.tensor(columns.action),
         reward=torch.tensor(columns.reward, dtype=torch.float32),
         next_obs=torch.from_numpy(np.stack(columns.next_obs)),
-        discount=config.gamma**config.n_step * goes_on,
+        discount=config.gamma**config.n_step * goes_on,  # CHANGED
     )
 
 
@@ -619,7 +629,7 @@ def descend(loss, optimizer, config, agent_steps):
     """One update of the weights, at the learning rate that is due now."""
     group = optimizer.param_groups[0]
     done = min(agent_steps / config.agent_steps, 1.0)
-    group["lr"] = config.lr + (config.lr_end - config.lr) * done
+    group["lr"] = config.lr + (config.lr_end - config.lr) * done  # CHANGED: to lr_end
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(group["params"], config.clip_norm)
@@ -907,8 +917,9 @@ for axes, noise_every in zip(panels, (1, RAINBOW.noise_every), strict=True):
     for edge in (-2.4, 2.4):
         axes.axhline(edge, color="0.5", linestyle="--", linewidth=1)
     axes.set(title=f"new noise every {noise_every} agent steps", xlabel="agent step")
-    spread = np.std([path[79] for path in paths if len(path) >= 80])
-    print(f"noise kept for {noise_every:>2} decisions: carts ± {spread:.2f} m apart after 80 steps")
+    late = [path[79] for path in paths if len(path) >= 80]
+    kept = f"noise kept for {noise_every:>2} decisions: after 80 steps"
+    print(kept, f"{len(late)} of 40 carts, ± {np.std(late):.2f} m apart" if late else "no cart")
 panels[0].set_ylabel("position of the cart [m]")
 show(figure, "07_kept")
 
@@ -1042,9 +1053,24 @@ for part, names in {"added": ADDED, "left_out": LEFT_OUT}.items():
 # With noise it takes 7,000 agent steps longer to solve (1,875 to 11,750). For quantiles no
 # difference is shown. (3 steps do help alone: notebook 6.)
 #
-# So what a method is worth depends on its company: at the end of the training C51 helps Rainbow,
-# and by itself it does not help DQN. And on its settings: those here were found for DQN in notebook
-# 3, and not tuned for any other row.
+# So a method's worth depends on its company. "C51 helps here and harms there" is a claim of its own
+# and needs an interval of its own: that of the difference between two differences.
+
+# %% tags=["nbval-check-output"]
+last = {
+    name: figures_per_seed(
+        load_curves(ROOT / "results" / f"07_{name}.csv", "agent_steps", "greedy_mean"), 475
+    )["last"]
+    for name in ("dqn", "c51", "no_distribution", "rainbow")
+}
+alone, within = last["c51"] - last["dqn"], last["rainbow"] - last["no_distribution"]
+low, high = bootstrap_interval(within - alone, np.random.default_rng(0))
+print(f"last agents: C51 alone {alone.mean():+.0f}, within Rainbow {within.mean():+.0f}")
+print(f"the one minus the other: {(within - alone).mean():+.0f} ({low:+.0f} to {high:+.0f})")
+
+# %% [markdown]
+# The interval does not contain 0: the two effects are not the same. A method's worth depends on its
+# settings, too: those here were found for DQN in notebook 3, and not tuned for any other row.
 
 # %% [markdown]
 # ## What you should see
@@ -1174,7 +1200,7 @@ PONG_VARIANTS = {
 def train_pong(config, seed, live=None):
     """One training on eight games: the Brain and its curve (columns as in CURVE)."""
     brain, curve = pong_brain(config, seed_everything(seed)), []
-    envs, judge = make_pong(8), make_pong(10, clip_rewards=False)
+    envs, arena = make_pong(8), make_pong(10, clip_rewards=False)
     obs, _ = envs.reset(seed=seed)
     while brain.agent_steps < config.agent_steps:
         actions = brain.decide_actions(obs)
@@ -1185,14 +1211,14 @@ def train_pong(config, seed, live=None):
             calibrate(brain)  # before the first update
         brain.learn(steps=8)
         if brain.agent_steps % config.select_every == 0:
-            score = evaluate(brain.greedy, judge, 10_000, max_agent_steps=4_000)
+            score = evaluate(brain.greedy, arena, 10_000, max_agent_steps=4_000)
             curve.append((seed, brain.agent_steps, round(score.mean, 2), *noise_now(brain)))
             if live is not None:
                 live.update([point[2] for point in curve], f"{brain.agent_steps:,} agent steps")
     if live is not None:
         live.close([point[2] for point in curve], f"{brain.updates:,} updates")
     envs.close()
-    judge.close()
+    arena.close()
     return brain, curve
 
 
@@ -1217,17 +1243,19 @@ own = build_dir("checkpoints") / "07_pong.safetensors"
 published = ROOT / "checkpoints" / own.name
 config = replace(PONG_VARIANTS["rainbow"], agent_steps=200_000)
 settings = json.loads(json.dumps(asdict(config)))  # as a card holds them
-if not QUICK and own.exists() and read_card(own)["config"] == settings:
-    print(f"{own.name}: trained before with these settings; delete it to train anew")
+short = replace(config, agent_steps=2_000, learn_start=1_000, select_every=2_000)
+card = (own.exists() and read_card(own)) or {}
+live = LiveCurve(
+    "07_train_pong",
+    window=1,
+    title="Rainbow plays Pong",
+    xlabel=f"greedy evaluation (one every {config.select_every:,} agent steps)",
+    ylabel="greedy mean [points]",
+)
+if not QUICK and card.get("config") == settings:
+    live.close(card["curve"], f"trained before in {card['minutes']} minutes")
+    print(f"{own.name} has these settings; delete it to train anew")
 else:
-    short = replace(config, agent_steps=2_000, learn_start=1_000, select_every=2_000)
-    live = LiveCurve(
-        "07_train_pong",
-        window=1,
-        title="Rainbow plays Pong",
-        xlabel="greedy evaluation",
-        ylabel="greedy mean [points]",
-    )
     started = time.perf_counter()
     brain, curve = train_pong(short if QUICK else config, seed=0, live=live)
     assert brain.updates > 0
@@ -1242,8 +1270,7 @@ else:
             "minutes": round((time.perf_counter() - started) / 60, 1),
             "hardware": f"cpu, {torch.get_num_threads()} torch thread(s)",
             "torch": torch.__version__,
-            "greedy_mean": curve[-1][2],
-            "games": 10,
+            "curve": [point[2] for point in curve],  # greedy means of 10 games each
         }
         save_checkpoint(own, {"q_net": brain.q_net.state_dict()}, card)
 
@@ -1251,9 +1278,9 @@ else:
 player = pong_brain(config, seed_everything(0))
 state = load_checkpoint(published if QUICK else own)
 load_weights(player.q_net, state["q_net"], "q_net")
-judge = make_pong(3 if QUICK else 10, clip_rewards=False)
-pong_test = evaluate(player.greedy, judge, 20_000, max_agent_steps=4_000)
-judge.close()
+arena = make_pong(3 if QUICK else 10, clip_rewards=False)
+pong_test = evaluate(player.greedy, arena, 20_000, max_agent_steps=4_000)
+arena.close()
 print(f"{len(pong_test.returns)} greedy games: {pong_test.mean:+.1f} ± {pong_test.std:.1f} points")
 
 # %% [markdown]
@@ -1345,6 +1372,9 @@ show(draw_curves(curves, 0, "greedy mean [points]"), "07_pong_ablation")
 # | noise of decisions | new for each (Fortunato's DQN) | kept for 64 (Pong: new for eight games) |
 # | noisy layers | all dense ones | not the first one of CartPole |
 # | priority | Kullback–Leibler loss | the same, clamped at 0 |
+# | noise that chooses next actions | one of its own (Fortunato's dueling one) | the prediction's |
+# | weights at first | noisy layers: uniform, ± 1/√inputs | the same (Pong: orthogonal) |
+# | γ | 0.99 | the same (Pong: 0.98) |
 # | before learning | 80,000 frames | 1,000 agent steps (Pong: 5,000, 20,000 frames) |
 # | updates | one of 32 every 4 agent steps | 16 of 128 every 64 (Pong: 2 of 32 every 8) |
 # | target network | every 32,000 frames | every 64 updates (Pong: 250 updates, 4,000 frames) |
@@ -1352,7 +1382,8 @@ show(draw_curves(curves, 0, "greedy mean [points]"), "07_pong_ablation")
 # | Adam's ε | 1.5e-4 | 1e-8, as torch has it |
 
 # %% [markdown]
-# Quantile regression is not part of Rainbow; it stands beside C51 as the other usual form. To keep
+# Quantile regression is not part of Rainbow; it stands beside C51 as the other usual form, with 51
+# quantiles and κ = 0.01 (Dabney et al. 2017: 200, and κ of 0 and 1). To keep
 # the noise of decisions for a while is not Rainbow's either. Others did: Fortunato et al. 2017 for
 # a rollout of A3C, Plappert et al. 2017 for an episode ([*Parameter space
 # noise*](https://arxiv.org/abs/1706.01905)), Raffin et al. 2020 for a few steps ([*Smooth
@@ -1439,5 +1470,5 @@ check_noise(my_noise)
 # - A distribution of returns obeys the Bellman equation too. C51 learns probabilities of fixed
 #   values, quantile regression values of fixed probabilities.
 # - Noisy layers explore by learned noise: new for every update, kept for a while when acting, off
-#   when judged.
+#   when evaluated.
 # - Rainbow is six switches. Which of them matter depends on the task: ablate.
