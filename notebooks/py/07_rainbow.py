@@ -863,6 +863,7 @@ print(verdict)
 # %%
 first = mean_sigma(cart_brain(RAINBOW, seed_everything(0)).q_net)  # before any update
 figure, panels = plt.subplots(1, 2, figsize=(7.5, 2.8), layout="constrained")
+panels[0].axhline(first, color="0.5", linestyle="--", linewidth=1)
 for axes, column in zip(panels, ("sigma", "explored"), strict=True):
     recorded = load_curves(ROOT / "results" / "07_rainbow.csv", "agent_steps", column)
     for agent_steps, values in recorded.values():
@@ -870,7 +871,6 @@ for axes, column in zip(panels, ("sigma", "explored"), strict=True):
     _, agent_steps, _, *noise = zip(*rainbow.curve, strict=True)
     axes.plot(agent_steps, noise[CURVE.index(column) - 3], "o-", color="#1f4e8c")
     axes.set(xlabel="agent steps", ylim=(0, None))
-panels[0].axhline(first, color="0.5", linestyle="--", linewidth=1)
 panels[0].set(title="Noise of the advantages", ylabel="mean |σ| (dashed: at first)")
 steps = np.arange(0, 25_001, 500)
 panels[1].plot(steps, [epsilon(DQN, t) / 2 for t in steps], "--", color="0.5", linewidth=1)
@@ -940,7 +940,7 @@ show(figure, "07_kept")
 # %%
 poles = {"upright": (0.0, 0.0), "leaning right": (6.0, 0.3), "lost": (11.5, 2.0)}  # °, rad/s
 net = rainbow.brain.q_net.eval()
-figure, panels = plt.subplots(1, 3, figsize=(7.5, 2.6), sharey=True, layout="constrained")
+figure, panels = plt.subplots(1, 3, figsize=(7.5, 2.6), layout="constrained")
 for axes, (name, (angle, speed)) in zip(panels, poles.items(), strict=True):
     obs = torch.tensor([[0.0, 0.0, np.deg2rad(angle), speed]], dtype=torch.float32)
     with torch.inference_mode():
@@ -949,10 +949,12 @@ for axes, (name, (angle, speed)) in zip(panels, poles.items(), strict=True):
         label = ("left", "right")[action]
         axes.step(net.support, probability[action], where="mid", color=colour, label=label)
     axes.set(title=name, xlabel="return")
+    left, right = net.support[probability.argmax(dim=1)]
+    print(f"{name:<13}  most likely return, left: {left:.2f}, right: {right:.2f}")
+net.train()
 panels[0].set_ylabel("probability of an atom")
 panels[0].legend(fontsize=8)
 show(figure, "07_expected")
-net.train()
 
 # %% [markdown]
 # How much of a width is real? Each projection shares a value out to two atoms. A fall that is
@@ -1198,28 +1200,30 @@ PONG_VARIANTS = {
 
 # %%
 def train_pong(config, seed, live=None):
-    """One training on eight games: the Brain and its curve (columns as in CURVE)."""
-    brain, curve = pong_brain(config, seed_everything(seed)), []
-    envs, arena = make_pong(8), make_pong(10, clip_rewards=False)
+    """One training on eight games: the Brain, its curve (columns: CURVE), the games' scores."""
+    brain, curve, games = pong_brain(config, seed_everything(seed)), [], []
+    envs, arena, score = make_pong(8), make_pong(10, clip_rewards=False), np.zeros(8)
     obs, _ = envs.reset(seed=seed)
     while brain.agent_steps < config.agent_steps:
         actions = brain.decide_actions(obs)
         next_obs, reward, terminated, truncated, _ = envs.step(actions)
         brain.memory.push(obs, actions, reward, terminated, truncated)
-        obs = next_obs
+        obs, score, ended = next_obs, score + reward, terminated | truncated
+        games += score[ended].tolist()
+        score[ended] = 0.0
         if brain.updates == 0 and len(brain.memory) >= config.learn_start:
             calibrate(brain)  # before the first update
         brain.learn(steps=8)
         if brain.agent_steps % config.select_every == 0:
-            score = evaluate(brain.greedy, arena, 10_000, max_agent_steps=4_000)
-            curve.append((seed, brain.agent_steps, round(score.mean, 2), *noise_now(brain)))
-            if live is not None:
-                live.update([point[2] for point in curve], f"{brain.agent_steps:,} agent steps")
+            greedy = evaluate(brain.greedy, arena, 10_000, max_agent_steps=4_000)
+            curve.append((seed, brain.agent_steps, round(greedy.mean, 2), *noise_now(brain)))
+        if live is not None:
+            live.update(games, f"{brain.agent_steps:,} agent steps")
     if live is not None:
-        live.close([point[2] for point in curve], f"{brain.updates:,} updates")
+        live.close(games, f"{brain.agent_steps:,} agent steps, {brain.updates:,} updates")
     envs.close()
     arena.close()
-    return brain, curve
+    return brain, curve, games
 
 
 def calibrate(brain):
@@ -1246,18 +1250,14 @@ settings = json.loads(json.dumps(asdict(config)))  # as a card holds them
 short = replace(config, agent_steps=2_000, learn_start=1_000, select_every=2_000)
 card = (own.exists() and read_card(own)) or {}
 live = LiveCurve(
-    "07_train_pong",
-    window=1,
-    title="Rainbow plays Pong",
-    xlabel=f"greedy evaluation (one every {config.select_every:,} agent steps)",
-    ylabel="greedy mean [points]",
+    "07_train_pong", window=20, title="Rainbow plays Pong while it learns", ylabel="score of a game"
 )
 if not QUICK and card.get("config") == settings:
-    live.close(card["curve"], f"trained before in {card['minutes']} minutes")
+    live.close(card["games"], f"trained before, in {card['minutes']} minutes")
     print(f"{own.name} has these settings; delete it to train anew")
 else:
     started = time.perf_counter()
-    brain, curve = train_pong(short if QUICK else config, seed=0, live=live)
+    brain, curve, games = train_pong(short if QUICK else config, seed=0, live=live)
     assert brain.updates > 0
     if not QUICK:
         card = {
@@ -1270,14 +1270,17 @@ else:
             "minutes": round((time.perf_counter() - started) / 60, 1),
             "hardware": f"cpu, {torch.get_num_threads()} torch thread(s)",
             "torch": torch.__version__,
-            "curve": [point[2] for point in curve],  # greedy means of 10 games each
+            "greedy_means": [point[2] for point in curve],  # of 10 games each
+            "games": games,
         }
         save_checkpoint(own, {"q_net": brain.q_net.state_dict()}, card)
 
 # %%
 player = pong_brain(config, seed_everything(0))
-state = load_checkpoint(published if QUICK else own)
-load_weights(player.q_net, state["q_net"], "q_net")
+trained = published if QUICK else own
+load_weights(player.q_net, load_checkpoint(trained)["q_net"], "q_net")
+every = f"{config.select_every:,}"
+print(f"greedy means every {every} agent steps:", *read_card(trained)["greedy_means"])
 arena = make_pong(3 if QUICK else 10, clip_rewards=False)
 pong_test = evaluate(player.greedy, arena, 20_000, max_agent_steps=4_000)
 arena.close()

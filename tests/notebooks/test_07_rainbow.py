@@ -542,8 +542,8 @@ def test_patches_are_the_convolution_of_notebook_4():
 def test_pong_trains_and_takes_the_background_away_before_the_first_update(name):
     config = PONG["PONG_VARIANTS"][name]
     config = replace(config, agent_steps=160, learn_start=64, capacity=800, select_every=10**6)
-    brain, curve = PONG["train_pong"](config, seed=0)
-    assert brain.updates > 0 and not curve
+    brain, curve, games = PONG["train_pong"](config, seed=0)
+    assert brain.updates > 0 and not curve and not games  # 20 steps of each game
     for network in (brain.q_net, brain.target_net):
         assert network.body.mean_frame.mean() > 10
 
