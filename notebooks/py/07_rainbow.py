@@ -1475,3 +1475,5 @@ check_noise(my_noise)
 # - Noisy layers explore by learned noise: new for every update, kept for a while when acting, off
 #   when evaluated.
 # - Rainbow is six switches. Which of them matter depends on the task: ablate.
+#
+# **Next:** notebook 8 asks what a training spends its time on, and wins Pong in minutes.
