@@ -300,6 +300,11 @@ show(figure, "07_lottery")
 assert abs(means[0] - 1.8) < 0.3 and abs(means[1] - 1.8) < 0.3
 
 # %% [markdown]
+# Both find the two cases and the mean, which itself never happens. The bars are as wide as the
+# distance of the atoms: nothing finer can be said. Of the quantiles, those near τ = 0.7 lie
+# anywhere between 0 and 5, as no outcome is there to pull at them.
+
+# %% [markdown]
 # ## Idea 2: noise in the weights
 #
 # ε-greedy explores blindly: with the same chance in every state, whether the agent is sure there or
