@@ -1357,11 +1357,10 @@ display(animated_png(frames, fps=12, max_bytes=500_000, alt="Pong and the return
 # %% [markdown]
 # ## The ablation on Pong
 #
-# The same 100,000 agent steps and the same three seeds for each method. The DQN that they are
-# added to is not notebook 4's agent, which had 3-step returns already. Three seeds can show only
-# large differences, and their bootstrap intervals are too narrow (three values have but ten
-# different means). So look at the three curves as well. `python -m benchmarks.ablate 07-pong
-# --seeds 3` repeats it.
+# The same 100,000 agent steps and the same two seeds for each method (a third is still to be run).
+# The DQN that they are added to is not notebook 4's agent, which had 3-step returns already. So few
+# seeds can show only large differences, and their bootstrap intervals are too narrow: two values
+# have but three different means. `python -m benchmarks.ablate 07-pong --seeds 3` repeats it.
 
 # %%
 PONG_NAMES = {
