@@ -59,7 +59,7 @@ def figures_per_seed(curves, goal):
     )
 
 
-def print_table(variants, goal, rng):
+def print_table(variants, goal, rng, digits=0):
     """Print the figures of ``{title: curves}``, and how they differ from those of the first.
 
     Means over the seeds with 95 % bootstrap intervals. A mean of agent steps that contains a seed
@@ -69,13 +69,15 @@ def print_table(variants, goal, rng):
         variants: ``{title: curves}``, curves as in ``figures_per_seed``; all of the same seeds.
         goal: greedy mean that counts as solved.
         rng: numpy ``Generator`` for the intervals.
+        digits: decimals of greedy means.
 
     Raises:
         ValueError: if the variants were not trained on the same seeds.
     """
 
-    def text(values, mark="", form="{:,.0f}"):
+    def text(values, digits, mark="", sign=""):
         mean, ends = values.mean(), bootstrap_interval(values, rng)
+        form = f"{{:{sign},.{digits}f}}"
         return f"{mark + form.format(mean):>9} ({form.format(ends[0])} to {form.format(ends[1])})"
 
     first, *others = variants
@@ -83,18 +85,20 @@ def print_table(variants, goal, rng):
         seeds = {title: list(curves) for title, curves in variants.items()}
         raise ValueError(f"expected the same seeds for every variant, got {seeds}")
     figures = {title: figures_per_seed(curves, goal) for title, curves in variants.items()}
-    wide, columns = max(map(len, variants)), ("solved_at", "area", "last")
+    wide, columns = max(map(len, variants)), {"solved_at": 0, "area": digits, "last": digits}
     heads = "".join(f"{head:<27}" for head in ("  solved at [agent steps]", "  area", "  last"))
     print(f"{'':<{wide}}  solved {heads}worst")
     for title, found in figures.items():
         solved = f"{found['solved'].sum():>3}/{len(found['solved'])}"
-        marks = "" if found["solved"].all() else ">= ", "", ""
-        row = "".join(f"{text(found[c], m):<27}" for c, m in zip(columns, marks, strict=True))
-        print(f"{title:<{wide}} {solved:>7} {row}{found['last'].min():>5.0f}")
+        marks = {} if found["solved"].all() else {"solved_at": ">= "}
+        row = "".join(f"{text(found[c], d, marks.get(c, '')):<27}" for c, d in columns.items())
+        print(f"{title:<{wide}} {solved:>7} {row}{found['last'].min():>5.{digits}f}")
     print(f"\nminus {first}: an interval that contains 0 shows no difference")
     for title in others:
-        differences = (figures[title][c] - figures[first][c] for c in columns)
-        row = "".join(f"{text(d, form='{:+,.0f}'):<27}" for d in differences)
+        row = "".join(
+            f"{text(figures[title][c] - figures[first][c], d, sign='+'):<27}"
+            for c, d in columns.items()
+        )
         print(f"{title:<{wide}} {'':>7} {row}".rstrip())
 
 

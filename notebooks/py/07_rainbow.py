@@ -1380,7 +1380,7 @@ curves = {
     title: load_curves(ROOT / "results" / f"07_pong_{name}.csv", "agent_steps", "greedy_mean")
     for title, name in PONG_NAMES.items()
 }
-print_table(curves, 0, np.random.default_rng(0))  # "solved": as good as the opponent
+print_table(curves, 0, np.random.default_rng(0), digits=1)  # "solved": level with the opponent
 show(draw_curves(curves, 0, "greedy mean [points]"), "07_pong_ablation")
 
 # %% [markdown]
