@@ -68,7 +68,7 @@ def test_table_by_hand(capsys):
 
 def test_table_with_decimals_has_whole_agent_steps(capsys):
     print_table({"one": CURVES, "two": CURVES}, 5.0, np.random.default_rng(0), digits=1)
-    head, one, *_, minus = capsys.readouterr().out.splitlines()
+    _, one, *_, minus = capsys.readouterr().out.splitlines()
     assert ">= 25 (20 to 30)" in one and "2.5 (2.0 to 3.0)" in one and one.split()[-1] == "2.0"
     assert "+0 (+0 to +0)" in minus and minus.count("+0.0 (+0.0 to +0.0)") == 2
 
