@@ -85,21 +85,22 @@ def print_table(variants, goal, rng, digits=0):
         seeds = {title: list(curves) for title, curves in variants.items()}
         raise ValueError(f"expected the same seeds for every variant, got {seeds}")
     figures = {title: figures_per_seed(curves, goal) for title, curves in variants.items()}
-    wide, columns = max(map(len, variants)), {"solved_at": 0, "area": digits, "last": digits}
-    heads = "".join(f"{head:<27}" for head in ("  solved at [agent steps]", "  area", "  last"))
-    print(f"{'':<{wide}}  solved {heads}worst")
+    columns = {"solved_at": 0, "area": digits, "last": digits}
+    lines = [["", " solved", "  solved at [agent steps]", "  area", "  last", "worst"]]
     for title, found in figures.items():
         solved = f"{found['solved'].sum():>3}/{len(found['solved'])}"
         marks = {} if found["solved"].all() else {"solved_at": ">= "}
-        row = "".join(f"{text(found[c], d, marks.get(c, '')):<27}" for c, d in columns.items())
-        print(f"{title:<{wide}} {solved:>7} {row}{found['last'].min():>5.{digits}f}")
-    print(f"\nminus {first}: an interval that contains 0 shows no difference")
+        cells = [text(found[c], d, marks.get(c, "")) for c, d in columns.items()]
+        lines.append([title, f"{solved:>7}", *cells, f"{found['last'].min():>5.{digits}f}"])
     for title in others:
-        row = "".join(
-            f"{text(figures[title][c] - figures[first][c], d, sign='+'):<27}"
-            for c, d in columns.items()
-        )
-        print(f"{title:<{wide}} {'':>7} {row}".rstrip())
+        found = {c: figures[title][c] - figures[first][c] for c in columns}
+        lines.append([title, "", *(text(found[c], d, sign="+") for c, d in columns.items()), ""])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [widths[0] + 1, widths[1] + 1, *(max(27, width) for width in widths[2:])]
+    for i, line in enumerate(lines):
+        if i == 1 + len(variants):
+            print(f"\nminus {first}: an interval that contains 0 shows no difference")
+        print("".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
 
 
 def draw_curves(variants, goal, ylabel):
