@@ -1384,9 +1384,9 @@ print_table(curves, 0, np.random.default_rng(0))  # "solved": as good as the opp
 show(draw_curves(curves, 0, "greedy mean [points]"), "07_pong_ablation")
 
 # %% [markdown]
-# On both seeds 3 steps help, by 4 to 7 points of area (the mean over the training), and noise harms,
-# by 2 to 4. But a third noisy agent, not in this table yet, ended 8 points ahead, the best of all:
-# an interval knows only the seeds it was made of. All but the 3 steps is open here.
+# On both seeds 3 steps help, by 4 to 7 points of area (the mean over the training), and noise
+# harms, by 2 to 4. But a third noisy agent, not in this table yet, ended 8 points ahead, the best
+# of all: an interval knows only the seeds it was made of. All but the 3 steps is open here.
 
 # %% [markdown]
 # ## Differences from the papers
