@@ -1392,7 +1392,8 @@ show(draw_curves(curves, 0, "greedy mean [points]"), "07_pong_ablation")
 #
 # **What they do not show:** after two seeds this table said that noise harms, by 2 to 4 points. The
 # third noisy agent ended 8 points ahead, the best of all 24. An interval knows only the seeds it
-# was made of. On CartPole there are 20; here all but the 3 steps is open.
+# was made of. So the small gains of dueling and of priorities, whose intervals lie just above 0,
+# are no more certain than that was.
 
 # %% [markdown]
 # ## Differences from the papers
