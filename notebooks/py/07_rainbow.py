@@ -1389,7 +1389,8 @@ show(draw_curves(curves, 0, "greedy mean [points]"), "07_pong_ablation")
 # area (4 to 10; the mean over the training). With all six together no gain is shown, and one of the
 # three seeds has hardly begun to learn. (It is no failure for good: the agent above, trained for
 # twice as long, wins by 19.)
-#
+
+# %% [markdown]
 # **What they do not show:** after two seeds this table said that noise harms, by 2 to 4 points. The
 # third noisy agent ended 8 points ahead, the best of all 24. An interval knows only the seeds it
 # was made of. So the small gains of dueling and of priorities, whose intervals lie just above 0,
