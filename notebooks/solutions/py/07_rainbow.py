@@ -107,11 +107,10 @@ assert check_noise(my_noise)
 # %% [markdown]
 # ### Exercise 5
 #
-# On CartPole it does not pay: the careful agent falls a little earlier. Nothing in this game
-# happens by chance, so the action with the better mean mostly has the better worst cases too; and
-# where the two disagree, the worst 10 % are the part of the distribution that was learned from the
-# fewest examples. Where a game is risky (a short way along a cliff), the careful agent would take
-# the longer way.
+# With this seed it does not pay: the careful agent falls a little earlier. Nothing in this game
+# happens by chance, so the action with the better mean mostly has the better worst cases too. Where
+# the two disagree, perhaps the tail is to blame: it was learned from the fewest examples. Where a
+# game is risky (a short way along a cliff), the careful agent would take the longer way.
 
 # %%
 NAMES = [
