@@ -74,33 +74,33 @@ def print_table(variants, goal, rng, digits=0):
     Raises:
         ValueError: if the variants were not trained on the same seeds.
     """
+    decimals = {"solved_at": 0, "area": digits, "last": digits}
 
-    def text(values, digits, mark="", sign=""):
-        mean, ends = values.mean(), bootstrap_interval(values, rng)
-        form = f"{{:{sign},.{digits}f}}"
-        return f"{mark + form.format(mean):>9} ({form.format(ends[0])} to {form.format(ends[1])})"
+    def text(column, values, mark="", sign=""):
+        form = f"{{:{sign},.{decimals[column]}f}}".format
+        mean, (low, high) = mark + form(values.mean()), bootstrap_interval(values, rng)
+        width = 9 if column == "solved_at" else 4 + digits
+        return f"{mean:>{width}} ({form(low)} to {form(high)})"
 
     first, *others = variants
     if any(list(variants[title]) != list(variants[first]) for title in others):
         seeds = {title: list(curves) for title, curves in variants.items()}
         raise ValueError(f"expected the same seeds for every variant, got {seeds}")
     figures = {title: figures_per_seed(curves, goal) for title, curves in variants.items()}
-    columns = {"solved_at": 0, "area": digits, "last": digits}
-    lines = [["", " solved", "  solved at [agent steps]", "  area", "  last", "worst"]]
+    lines = [["", "solved", "solved at [agent steps]", "area", "last", "worst"]]
     for title, found in figures.items():
-        solved = f"{found['solved'].sum():>3}/{len(found['solved'])}"
+        solved = f"{found['solved'].sum():>2}/{len(found['solved'])}"
         marks = {} if found["solved"].all() else {"solved_at": ">= "}
-        cells = [text(found[c], d, marks.get(c, "")) for c, d in columns.items()]
-        lines.append([title, f"{solved:>7}", *cells, f"{found['last'].min():>5.{digits}f}"])
+        cells = [text(column, found[column], marks.get(column, "")) for column in decimals]
+        lines.append([title, solved, *cells, f"{found['last'].min():>5.{digits}f}"])
     for title in others:
-        found = {c: figures[title][c] - figures[first][c] for c in columns}
-        lines.append([title, "", *(text(found[c], d, sign="+") for c, d in columns.items()), ""])
+        differences = {c: figures[title][c] - figures[first][c] for c in decimals}
+        lines.append([title, "", *(text(c, d, sign="+") for c, d in differences.items()), ""])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    widths = [widths[0] + 1, widths[1] + 1, *(max(27, width) for width in widths[2:])]
     for i, line in enumerate(lines):
         if i == 1 + len(variants):
             print(f"\nminus {first}: an interval that contains 0 shows no difference")
-        print("".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
+        print("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
 
 
 def draw_curves(variants, goal, ylabel):

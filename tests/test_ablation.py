@@ -73,6 +73,16 @@ def test_table_with_decimals_has_whole_agent_steps(capsys):
     assert "+0 (+0 to +0)" in minus and minus.count("+0.0 (+0.0 to +0.0)") == 2
 
 
+def test_table_fits_on_a_page(capsys):
+    far = {seed: (10_000 * STEPS, -10 - y) for seed, (_, y) in CURVES.items()}  # never solved
+    print_table({"+ prioritized": far, "all": far}, 5.0, np.random.default_rng(0), digits=1)
+    head, one, _, _, _, minus = capsys.readouterr().out.splitlines()
+    assert ">= 300,000 (300,000 to 300,000)  -12.5 (" in one and len(one) <= 110
+    for column in ("area", "last"):  # the means stand below each other
+        at = head.index(column)
+        assert one[at : at + 5] == "-12.5" and minus[at : at + 5] == " +0.0", column
+
+
 def test_figure_shows_every_variant():
     figure = draw_curves({"one": CURVES, "two": CURVES}, 5.0, "points")
     assert [axes.get_title() for axes in figure.axes] == ["one", "two"]
