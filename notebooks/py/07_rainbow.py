@@ -1296,8 +1296,8 @@ else:
 player = pong_brain(config, seed_everything(0))
 trained = published if QUICK else own
 load_weights(player.q_net, load_checkpoint(trained)["q_net"], "q_net")
-every = f"{config.select_every:,}"
-print(f"greedy means every {every} agent steps:", *read_card(trained)["greedy_means"])
+print(f"greedy means, every {config.select_every:,} agent steps:")
+print(*read_card(trained)["greedy_means"])
 arena = make_pong(3 if QUICK else 10, clip_rewards=False)
 pong_test = evaluate(player.greedy, arena, 20_000, max_agent_steps=4_000)
 arena.close()
