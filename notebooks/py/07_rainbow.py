@@ -28,7 +28,7 @@
 # networks*](https://arxiv.org/abs/1706.10295); Hessel et al. 2017,
 # [*Rainbow*](https://arxiv.org/abs/1710.02298).
 #
-# **Time:** on two CPU cores without a GPU the quick profile takes 1.6 minutes, the full profile 33,
+# **Time:** on two CPU cores without a GPU the quick profile takes 1.2 minutes, the full profile 33,
 # of which Pong trains for 31. The recorded trainings of the ablation on Pong took some 14 minutes
 # each, two side by side.
 
