@@ -131,7 +131,7 @@ versions()
 
 # %% [markdown]
 # By hand: atoms 0, 1, 2, 3 and $\gamma = 0.5$, reward 1, next state's probabilities 0, 0, 0.4, 0.6.
-# Atom 2 moves to $1 + 0.5\cdot2 = 2$: its 0.4 go to atom 2. Atom 3 moves to 2.5: of its 0.6 half
+# Atom 2 moves to $1 + 0.5\cdot2 = 2$: its 0.4 goes to atom 2. Atom 3 moves to 2.5: of its 0.6 half
 # goes to atom 2 and half to atom 3. Result: 0, 0, 0.7, 0.3, with mean 2.3. Check: $1 +
 # 0.5\cdot(0.4\cdot2+0.6\cdot3) = 2.3$.
 
@@ -226,8 +226,8 @@ assert abs(wrong_by - 0.775) < 0.001
 # %% [markdown]
 # $$\rho_\tau(u) = \bigl|\tau - \mathbb 1[u<0]\bigr|\; L(u), \qquad u = \text{target} - \theta,$$
 #
-# with $L$ the Huber loss divided by its $\kappa$ (a form that came a year after the paper; for its
-# $\kappa = 1$ both are one): smooth below $\kappa$, a straight line above.
+# with $L$ the Huber loss divided by its $\kappa$ (so Dabney et al. 2018; the first paper did not
+# divide, which for its $\kappa = 1$ is the same): smooth below $\kappa$, a straight line above.
 # Errors below $\kappa$ count as squares, and what rests there is no quantile. So $\kappa$ has to be
 # small beside the *spread* of the returns. Ours lie between −1 and 0, so the paper's 1 is too large
 # here; we take 0.01.
@@ -288,7 +288,7 @@ print(f"mean of the lottery 1.80, of the atoms {means[0]:.2f}, of the quantiles 
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(7.5, 2.8), layout="constrained")
-panels[0].bar(support, probability, width=0.4, color="#1f4e8c")
+panels[0].bar(support, probability, width=0.5, color="#1f4e8c")
 panels[0].set(title="C51: probability of each atom", xlabel="outcome", ylabel="probability")
 panels[0].axvline(1.8, color="#e8743b", linewidth=1, label="mean: all a Q-value says")
 panels[0].legend(fontsize=8)
@@ -302,9 +302,10 @@ show(figure, "07_lottery")
 assert abs(means[0] - 1.8) < 0.3 and abs(means[1] - 1.8) < 0.3
 
 # %% [markdown]
-# Both find the two cases and the mean, which itself never happens. The bars are as wide as the
-# distance of the atoms: nothing finer can be said. Of the quantiles, those near τ = 0.7 lie
-# anywhere between 0 and 5, as no outcome is there to pull at them.
+# Both find the two cases and about the mean, which itself never happens (the last mini-batches
+# still push it about). The bars are as wide as the distance of the atoms: nothing finer can be
+# said. Of the quantiles, those near τ = 0.7 lie anywhere between 0 and 5, as no outcome is there to
+# pull at them.
 
 # %% [markdown]
 # ## Idea 2: noise in the weights
@@ -358,8 +359,8 @@ class NoisyLinear(nn.Module):
 # while the agent acts, else it explores with one fixed whim and learns to live with it. And it is
 # **off** when the agent is evaluated: `train()` and `eval()` switch it.
 #
-# How long may the agent *act* with the same noise? The papers draw it at every decision. We keep it
-# for 64 decisions; after the training a picture shows why.
+# How long may the agent *act* with the same noise? Fortunato's DQN draws it at every decision. We
+# keep it for 64 decisions; after the training a picture shows why.
 
 # %% tags=["nbval-check-output"]
 torch.manual_seed(0)
@@ -647,8 +648,9 @@ def descend(loss, optimizer, config, agent_steps):
 # ### The Brain
 #
 # Where the noise is drawn: at every 64th decision (`noise_every`), and before every update in both
-# networks. (Updates come every 64 agent steps, so they do not cut the 64 decisions short.) Where it
-# is off: in `greedy`. The target network has noise of its own.
+# networks. (Updates come every 64 agent steps, so they do not cut the 64 decisions short. The
+# evaluations do, when they ask how many decisions noise changes.) Where it is off: in `greedy`. The
+# target network has noise of its own.
 
 
 # %%
@@ -870,7 +872,7 @@ print(verdict)
 # Left: how large is σ of the advantages' last layer, on average? Right: on a mini-batch from the
 # memory, how many of the greedy decisions would noise change? Thick: the training above, thin: the
 # recorded seeds; dashed: what the ε of notebook 3 would change, half of whose random actions are
-# the greedy one by chance.
+# the greedy one by chance (at first it is above the picture).
 
 # %%
 first = mean_sigma(cart_brain(RAINBOW, seed_everything(0)).q_net)  # before any update
@@ -890,17 +892,17 @@ panels[1].set(title="How much it still explores", ylabel="share of decisions cha
 show(figure, "07_noise")
 
 # %% [markdown]
-# σ shrinks to 43 % of what it was (20 seeds: 34 to 54 %), and no schedule asks it to. The noise
-# changes few decisions from the beginning: 4 % after 2,500 agent steps and 2 % at the end (means of
-# the 20 seeds), where the ε of notebook 3 changes 35 % and 2 %.
+# σ shrinks to 43 % of what it was on average (34 to 54 % on the 20 seeds), and no schedule asks it
+# to. When it is measured for the first time, after 2,500 agent steps, the noise changes only 4 % of
+# the decisions, where the ε of notebook 3 changes 35 %. At the end both change 2 %.
 
 # %% [markdown]
 # ### Why the noise is kept
 #
-# An agent that was trained for 2,500 agent steps in the papers' way, with new noise at every
-# decision (and over which its learning rate fell to 0). It plays 40 episodes twice: with new noise
-# at every decision, and with the same noise for 64 of them. Each line is the position of the cart
-# in one episode.
+# Agents that were trained for 2,500 agent steps with new noise at every decision (and over which
+# their learning rate fell to 0). Each plays 40 episodes twice: with new noise at every decision,
+# and with the same noise for 64 of them. In the figure, the agent of seed 0: each line is the
+# position of the cart in one episode. Then the agents of five seeds in numbers.
 
 
 # %%
@@ -918,30 +920,46 @@ def positions(brain, noise_every, seed):
 
 
 # %%
-young = train(replace(RAINBOW, agent_steps=2_500, noise_every=1), seed=0).brain
+NOISES = {1: "new noise each agent step", RAINBOW.noise_every: "noise kept for 64"}
+played = []
+for seed in range(1 if QUICK else 5):
+    young = train(replace(RAINBOW, agent_steps=2_500, noise_every=1), seed).brain
+    played.append([[positions(young, every, start) for start in range(40)] for every in NOISES])
 figure, panels = plt.subplots(
     1, 2, figsize=(7.5, 2.8), sharex=True, sharey=True, layout="constrained"
 )
-for axes, noise_every in zip(panels, (1, RAINBOW.noise_every), strict=True):
-    paths = [positions(young, noise_every, seed) for seed in range(40)]
+for axes, title, paths in zip(panels, NOISES.values(), played[0], strict=True):
     for path in paths:
         axes.plot(path, color="#1f4e8c", linewidth=0.8)
     for edge in (-2.4, 2.4):
         axes.axhline(edge, color="0.5", linestyle="--", linewidth=1)
-    axes.set(title=f"new noise every {noise_every} agent steps", xlabel="agent step")
-    late = [path[79] for path in paths if len(path) >= 80]
-    kept = f"noise kept for {noise_every:>2} decisions: after 80 steps"
-    print(kept, f"{len(late)} of 40 carts, ± {np.std(late):.2f} m apart" if late else "no cart")
+    axes.set(title=title, xlabel="agent step")
 panels[0].set_ylabel("position of the cart [m]")
 show(figure, "07_kept")
 
+# %%
+print("        new noise each agent step   noise kept for 64")
+print("seed      left  right      apart      left  right      apart")
+for seed, pair in enumerate(played):
+    row = f"{seed:>4}"
+    for paths in pair:
+        left, late = sum(path[-1] < 0 for path in paths), [p[79] for p in paths if len(p) >= 80]
+        apart = f"± {np.std(late):.2f} m" if late else "–"  # of those that last 80 agent steps
+        row += f"{left:>10}{len(paths) - left:>7}{apart:>11}"
+    print(row)
+
 # %% [markdown]
-# At left nearly all carts drift to the same side, as one noisy push is undone by the
-# next: the network itself pushes back. So the memory fills with this one drift, and the network
-# learns what the drift is worth, and nothing better. To turn back, a cart must be pushed *further*
-# the wrong way until the pole leans back: several decisions in a row that look wrong. Noise that
-# stays is another policy for a while, and the carts go both ways. How much that is worth is in the
-# table below ("noise each step").
+# *Left* and *right*: at which side of the middle the carts are at the end; *apart*: the spread of
+# their positions after 80 agent steps. With new noise at each step nearly all carts drift to the
+# same side, as one noisy push is undone by the next: the network itself pushes back. So the memory
+# holds little but this one drift. To turn back, a cart must be pushed *further* the wrong way until
+# the pole leans back: several decisions in a row that look wrong.
+
+# %% [markdown]
+# Noise that stays is another policy for a while. It spreads the carts about twice as wide (1.7 to
+# 2.3 times on four seeds; on the other one no cart lasts 80 agent steps without it). To both sides
+# it takes them with seed 0 only. How much the wider spread is worth is in the table below ("noise
+# each step").
 
 # %% [markdown]
 # ### What the agent expects
@@ -961,8 +979,9 @@ for axes, (name, (angle, speed)) in zip(panels, poles.items(), strict=True):
         label = ("left", "right")[action]
         axes.step(net.support, probability[action], where="mid", color=colour, label=label)
     axes.set(title=name, xlabel="return")
-    left, right = net.support[probability.argmax(dim=1)]
-    print(f"{name:<13}  most likely return, left: {left:.2f}, right: {right:.2f}")
+    peaks, means = net.support[probability.argmax(dim=1)], probability @ net.support
+    sides = zip(("left", "right"), peaks, means, strict=True)
+    print(f"{name:<13}", *(f"  {side}: peak {z:.2f}, mean {q:.2f}" for side, z, q in sides))
 net.train()
 panels[0].set_ylabel("probability of an atom")
 panels[0].legend(fontsize=8)
@@ -971,9 +990,37 @@ show(figure, "07_expected")
 # %% [markdown]
 # *Upright*: either push leads to the same. The most likely return, −0.16, is a fall in 182 agent
 # steps; the agent plays better than it expects. *Leaning right*: a push to the right, after the
-# pole, keeps most of that hope. A push to the left splits the future: a fall in 8 agent steps (the
-# peak at −0.92), one in about 45 (−0.64), or none for long. Their mean, all that a Q-network would
-# say, lies where hardly any probability is. *Lost*: −1 whatever it does, and of this it is sure.
+# pole, keeps most of that hope. A push to the left splits what the agent expects: a fall in 8 agent
+# steps (the peak at −0.92), one in about 45 (−0.64), or none for long. *Lost*: −1 whatever it does,
+# and of this it is sure.
+#
+# But nothing in this game happens by chance. So which of the three comes true?
+
+
+# %%
+def fall_after(brain, angle, speed, action):
+    """Agent steps to the fall (500: none) after this action, then greedy; pole in °, rad/s."""
+    env = gym.make("CartPole-v1")
+    env.reset(seed=0)
+    env.unwrapped.state = np.array([0.0, 0.0, np.deg2rad(angle), speed])
+    agent_steps, ended = 0, False
+    while not ended:
+        obs, _, terminated, truncated, _ = env.step(action)
+        action, ended = int(brain.greedy(obs[None])[0]), terminated or truncated
+        agent_steps += 1
+    return agent_steps
+
+
+for action, side in enumerate(("left", "right")):
+    found = fall_after(rainbow.brain, *poles["leaning right"], action)
+    came = -(0.99 ** (found - 1))
+    print(f"leaning right, pushed to the {side:<5}: {found} agent steps, return {came:.2f}")
+
+# %% [markdown]
+# Neither a fall in 8 nor one in 45 agent steps: it falls after 93. So the three peaks are not what
+# the game may do but what the network *believes*: it has learned from the play of many earlier
+# agents, too. Here the mean, −0.46, is nearer to the truth than any of the peaks, though hardly any
+# probability lies there. (Of the push to the right it promises too much.)
 
 # %% [markdown]
 # How much of a width is real? Each projection shares a value out to two atoms. A fall that is
@@ -998,8 +1045,9 @@ print(f"return {mean:.3f} (-0.99^99 = {-(0.99**99):.3f}), ± {width:.3f}; atoms 
 # The same 25,000 agent steps, the same 20 seeds, the same loop. (Half the budget of notebooks 5 and
 # 6: so DQN's row is not the one there.) First the methods of this notebook, each added to DQN, then
 # each of the six left out of Rainbow: there a method that helps shows a *negative* difference.
-# "Each step" draws new noise at every decision, as the papers do. `python -m benchmarks.ablate 07
-# --seeds 20` repeats it.
+# "Each step" draws new noise at every decision. The columns are those of notebook 5; *area*, the
+# mean greedy length over the whole training, is meant below where no other is named.
+# `python -m benchmarks.ablate 07 --seeds 20` repeats it.
 
 # %%
 VARIANTS = {
@@ -1048,7 +1096,7 @@ for part, names in {"added": ADDED, "left_out": LEFT_OUT}.items():
     show(draw_curves(curves, 475, "greedy mean [agent steps]"), f"07_{part}")
 
 # %% [markdown]
-# Unless another column is named, the figures are *area*: the mean greedy length over the training.
+# (The bootstrap draws at random, so DQN's intervals differ a little between the two tables.)
 #
 # **Together** the six methods are worth a lot here: Rainbow balances 98 agent steps longer than DQN
 # (49 to 145). It does not get to 475 sooner or more often (15 seeds of 20, DQN 17); but it stays
@@ -1095,10 +1143,10 @@ print(f"the one minus the other: {(within - alone).mean():+.0f} ({low:+.0f} to {
 # ## What you should see
 #
 # Normal here: after 10,000 agent steps half of the seeds are above 450, at the end all are between
-# 405 and 500. One of them stays between 100 and 180 until 20,000 and ends at 448. Usual failures:
-# an agent that stays between 110 and 150, as some with new noise at each step do; let it play, and
-# if it always leaves by the same edge, it explores too little. And a projection that loses
-# probability: the sum of each target must be 1.
+# 405 and 500. One of them stays between 100 and 180 from 5,000 to 20,000 and ends at 448. Usual
+# failures: an agent that stays between 110 and 150, as some with new noise at each step do; let it
+# play, and if it always leaves by the same edge, it explores too little. And a projection that
+# loses probability: the sum of each target must be 1.
 
 # %% [markdown]
 # On 57 Atari games the median scores were, a human's being 100 %: DQN 79 %, with noise 118 %, with
@@ -1304,10 +1352,10 @@ arena.close()
 print(f"{len(pong_test.returns)} greedy games: {pong_test.mean:+.1f} ± {pong_test.std:.1f} points")
 
 # %% [markdown]
-# Nothing for 60,000 agent steps; then, between two evaluations, from −17.6 to +6.0 points; then an
-# agent that wins with relapses, which grow rarer as the learning rate falls. One seed shows that it
-# can be learned, not how well. And not that all this is needed: notebook 8 gets to 18 points in 4
-# to 10 minutes, with 5-step returns and none of the other five.
+# Little for 60,000 agent steps; then, between two evaluations, from −17.6 to +6.0 points; then an
+# agent that wins, with relapses (after 130,000 and 180,000). One seed shows that it can be learned,
+# not how well. And not that all this is needed: notebook 8 gets to 18 points in 4 to 10 minutes,
+# with 5-step returns and none of the other five.
 
 # %% [markdown]
 # ## Watch what it expects
@@ -1354,12 +1402,12 @@ frames = expectations(player, seed=30_000, skip=80, length=60 if QUICK else 150)
 display(animated_png(frames, fps=12, max_bytes=500_000, alt="Pong and the return it expects"))
 
 # %% [markdown]
-# The peak at 0 says: no point soon. On either side of it lies a low hill, a point for one or for
-# the other: while the ball is in play, it is open which. Then the agent plays a ball that the
-# opponent will not reach. The peak at 0 melts, everything gathers in one hill at the right, and the
-# hill walks to +1 as the ball flies on. The point is made, the reward is in, and the peak is back
-# at 0. (The hill never becomes a needle: the time of the point is not known to the step, and
-# projections widen it.)
+# The peak at 0 says: no point soon. To the right of it lies a low hill, a point for the agent, to
+# the left a slope, one for the opponent: while the ball is in play, it is open which. Then the
+# agent plays a ball that the opponent will not reach. The peak at 0 melts, everything gathers in
+# one hill at the right, and the hill walks to +1 as the ball flies on. The point is made, the
+# reward is in, and the peak is back at 0. (The hill never becomes a needle: the time of the point
+# is not known to the step, and projections widen it.)
 
 # %% [markdown]
 # ## The ablation on Pong
@@ -1391,14 +1439,20 @@ show(draw_curves(curves, 0, "greedy mean [points]"), "07_pong_ablation")
 # %% [markdown]
 # **What three seeds show:** 3 steps help. Their agents are better on every seed, by 7 points of
 # area (4 to 10; the mean over the training). With all six together no gain is shown, and one of the
-# three seeds has hardly begun to learn. (It is no failure for good: the agent above, trained for
-# twice as long, wins by 19.)
+# three seeds has hardly begun to learn (whether it would have later is not known; the agent above
+# is another seed). C51 comes closest: two of its last agents are ahead of the opponent, but the
+# intervals of its gains contain 0.
 
 # %% [markdown]
 # **What they do not show:** after two seeds this table said that noise harms, by 2 to 4 points. The
-# third noisy agent ended 8 points ahead, the best of all 24. An interval knows only the seeds it
-# was made of. So the small gains of dueling and of priorities, whose intervals lie just above 0,
-# are no more certain than that was.
+# third noisy agent ended 8 points ahead of the opponent, the best of all 24. An interval knows only
+# the seeds it was made of. So the small gains of dueling and of priorities, whose intervals lie
+# just above 0, are no more certain than that was.
+
+# %% [markdown]
+# The noise is not turned down here as it is on CartPole. At the end it still changes 32 to 47 % of
+# the decisions of "+ noisy" (ε: 1 %) and 9 to 19 % of Rainbow's; σ has shrunk to about 60 and 80 %.
+# (Many decisions in Pong do not matter: the ball is far away.)
 
 # %% [markdown]
 # ## Differences from the papers
@@ -1416,21 +1470,23 @@ show(draw_curves(curves, 0, "greedy mean [points]"), "07_pong_ablation")
 # | weights at first | noisy layers: uniform, ± 1/√inputs | the same (Pong: orthogonal) |
 # | γ | 0.99 | the same (Pong: 0.98) |
 # | before learning | 80,000 frames | 1,000 agent steps (Pong: 5,000, 20,000 frames) |
+# | replay memory | 1,000,000 transitions | 50,000 (Pong: 100,000) |
 # | updates | one of 32 every 4 agent steps | 16 of 128 every 64 (Pong: 2 of 32 every 8) |
 # | target network | every 32,000 frames | every 64 updates (Pong: 250 updates, 4,000 frames) |
 # | learning rate | 6.25e-5 | 1e-3 → 0 (Pong: 1e-3 → 1e-4) |
 # | Adam's ε | 1.5e-4 | 1e-8, as torch has it |
+# | length of the gradient | not spoken of | at most 10 |
 
 # %% [markdown]
 # Quantile regression is not part of Rainbow; it stands beside C51 as the other usual form, with 51
-# quantiles and κ = 0.01 (Dabney et al. 2017: 200, and κ of 0 and 1). To keep
-# the noise of decisions for a while is not Rainbow's either. Others did: Fortunato et al. 2017 for
-# a rollout of A3C, Plappert et al. 2017 for an episode ([*Parameter space
+# quantiles and κ = 0.01 (Dabney et al. 2017: 200, and κ of 0 and 1). To keep the noise of decisions
+# for a while is not Rainbow's either. Others did: Fortunato et al. 2017 between two updates of A3C
+# (an agent without a replay memory), Plappert et al. 2017 for an episode ([*Parameter space
 # noise*](https://arxiv.org/abs/1706.01905)), Raffin et al. 2020 for a few steps ([*Smooth
 # exploration*](https://arxiv.org/abs/2005.05719)).
 
 # %%
-check_learned("Rainbow: test mean [agent steps]", test.mean, at_least=400)  # recorded: 405 to 500
+check_learned("Rainbow: test mean [agent steps]", test.mean, at_least=400)
 check_learned("Rainbow on Pong: test mean [points]", pong_test.mean, at_least=10)
 
 # %% [markdown]
@@ -1494,9 +1550,11 @@ check_noise(my_noise)
 # %% [markdown]
 # ### Exercise 4: a range that is too small
 #
-# *Predict · difficulty 3 · 10 minutes · what the atoms cannot say*
+# *Predict · difficulty 3 · 10 minutes · where the projection cuts*
 #
-# With `low=-0.5`, what can the agent no longer tell apart? In which states would it play worse?
+# With `low=-0.5`, what value does the network learn of a fall now, and of one in 3, 24 and 69 agent
+# steps, whose true values are −1, −0.97, −0.79 and −0.5? Would the agent play worse? Check your
+# guess with `project`, then train.
 #
 # ### Exercise 5: a careful agent
 #
