@@ -25,7 +25,7 @@ SOURCE = TWIN.read_text(encoding="utf-8")
 NAMES = [
     *("project", "quantile_loss", "NoisyLinear", "Config", "RAINBOW", "QNetwork", "losses"),
     *("next_distribution", "NStep", "make_batch", "epsilon", "beta", "descend", "Brain"),
-    *("draw", "update", "cart_brain", "CartBody", "Agent", "Environment", "mean_sigma"),
+    *("draw", "update", "cart_brain", "CartBody", "Agent", "Environment", "mean_sigma", "DQN"),
 ]
 
 
@@ -288,6 +288,7 @@ def noise_is_handled(nb):
     for _ in range(3):
         brain.q_net.resample()
         assert np.array_equal(brain.greedy(many), first)
+    assert brain.q_net.training and brain.target_net.training  # the noise of both is on again
 
 
 def test_noise_is_handled():
@@ -310,6 +311,55 @@ def test_noise_is_handled():
 def test_a_fault_with_noise_is_noticed(text, broken):
     with pytest.raises(AssertionError):
         noise_is_handled(planted(text, broken))
+
+
+def streams_are_noisy(nb):
+    """Two layers in each stream, with the noise that the config asks for; no ε beside it."""
+    config = replace(nb["RAINBOW"], sigma=0.7, hidden=(16, 8), low=-2.0, high=2.0, atoms=5)
+    net = nb["QNetwork"](config, nb["CartBody"](16), 3)
+    layers = [layer for layer in net.modules() if isinstance(layer, nb["NoisyLinear"])]
+    assert [tuple(layer.weight.shape) for layer in layers] == [(4, 16), (5, 4), (4, 16), (15, 4)]
+    for layer in layers:
+        wanted = torch.full_like(layer.weight_sigma, 0.7 * layer.weight.shape[1] ** -0.5)
+        torch.testing.assert_close(layer.weight_sigma, wanted)
+    assert net.support.tolist() == [-2, -1, 0, 1, 2]
+    assert nb["epsilon"](config, 0) == 0.0 and nb["epsilon"](nb["DQN"], 0) == 1.0
+    with torch.no_grad():
+        layers[-1].weight_sigma.copy_(torch.tensor([[0.5], [-1.0], [0.0]]).repeat(5, 4))
+    assert nb["mean_sigma"](net) == pytest.approx(0.5)
+
+
+def exploring_follows_epsilon(nb):
+    """Each observation is explored for itself, as often as the agent steps so far say."""
+    config = nb["Config"](hidden=(16, 16), epsilon_end=0.0, epsilon_decay=100)
+    brain = nb["cart_brain"](config, np.random.default_rng(0))
+    obs = np.random.default_rng(1).normal(size=(2_000, 4)).astype(np.float32)
+    for brain.agent_steps, share in ((0, 0.5), (50, 0.25), (100, 0.0)):
+        differ = np.mean(brain.decide_actions(obs) != brain.greedy(obs))
+        assert differ == pytest.approx(share, abs=0.04)  # half of the random ones are the best
+
+
+@pytest.mark.parametrize("check", [streams_are_noisy, exploring_follows_epsilon])
+def test_exploring(check):
+    check(NB)
+
+
+@pytest.mark.parametrize(
+    "check, text, broken",
+    [
+        (streams_are_noisy, "(inputs, outputs, config.sigma)", "(inputs, outputs)"),
+        (streams_are_noisy, "nn.Sequential(linear(inputs, h", "nn.Sequential(nn.Linear(inputs, h"),
+        (streams_are_noisy, "        return 0.0  # CHANGED\n", "        pass\n"),
+        (streams_are_noisy, "linspace(config.low, config.high, self", "linspace(-1.0, 0.0, self"),
+        (streams_are_noisy, "layers[-1].weight_sigma.abs()", "layers[-1].weight_sigma"),
+        (exploring_follows_epsilon, "self.rng.random(len(obs)) <", "self.rng.random() <"),
+        (exploring_follows_epsilon, "< epsilon(self.config, self.agent_steps)",
+         "< epsilon(self.config, self.updates)"),
+    ],
+)  # fmt: skip
+def test_a_fault_in_exploring_is_noticed(check, text, broken):
+    with pytest.raises(AssertionError):
+        check(planted(text, broken))
 
 
 # --- what reaches the update ------------------------------------------------------------------
@@ -525,6 +575,13 @@ def test_every_pong_variant_has_its_network(name):
     atoms = 1 if config.distribution == "none" else config.atoms
     assert answer.shape == (2, 6, atoms)
     assert network.mean(answer).shape == (2, 6)
+    streams = [network.advantage, network.value] if config.dueling else [network.advantage]
+    for stream in streams:  # orthogonal: rows, or columns, at right angles and of one length
+        for layer, gain in ((stream[0], 2**0.5), (stream[2], 0.01)):
+            weight = layer.weight if len(layer.weight) <= layer.weight.shape[1] else layer.weight.T
+            torch.testing.assert_close(
+                weight @ weight.T / gain**2, torch.eye(len(weight)), atol=1e-4, rtol=0
+            )
 
 
 def test_patches_are_the_convolution_of_notebook_4():

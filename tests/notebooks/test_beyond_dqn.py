@@ -169,6 +169,35 @@ def double_asks_the_right_networks(nb):
     assert given[0][1] is brain.q_net and given[0][2] is brain.target_net
 
 
+def what_a_fall_costs(nb, which):
+    """The default environment pays -1 at the fall; 05 can also pay 1 a step, and judges by both."""
+    kinds = [small(nb)]
+    if which == "05":
+        kinds.append(small(nb, only_fall_counts=False))
+        for falls, arena in nb["ARENA"].items():
+            arena.reset(seed=0)
+            assert (arena.step(np.zeros(100, int))[1] == (0 if falls else 1)).all()
+    for config, pays in zip(kinds, ({0.0}, {1.0}), strict=False):
+        env, rewards, ended = nb["Environment"](None, config, seed=0).env, [], False
+        env.reset(seed=0)
+        while not ended:
+            _, reward, ended, _, _ = env.step(0)
+            rewards.append(float(reward))
+        assert set(rewards[:-1]) == pays and rewards[-1] == max(pays) - (max(pays) == 0)
+
+
+def observations_are_scaled(nb):
+    """The network divides by its scales: undone beforehand, they make no difference."""
+    for dueling in (False, True):
+        net, obs = make_brain(nb, small(nb, dueling=dueling)).q_net, torch.randn(5, 4)
+        holder = net if hasattr(net, "obs_scale") else net.body
+        scale = holder.obs_scale.clone()
+        scaled = net(obs * scale)
+        holder.obs_scale.fill_(1.0)
+        torch.testing.assert_close(scaled, net(obs))
+        assert len(set(scale.tolist())) == 3
+
+
 # --- Pong -------------------------------------------------------------------------------------
 
 
@@ -260,9 +289,18 @@ def test_what_training_keeps(which):
     what_training_keeps(definitions(which), which)
 
 
-@pytest.mark.parametrize("which", ["05"])
-def test_double_asks_the_right_networks(which):
-    double_asks_the_right_networks(definitions(which))
+@pytest.mark.parametrize("which", ["05", "07"])  # 06 has this test of its own
+def test_what_a_fall_costs(which):
+    what_a_fall_costs(definitions(which), which)
+
+
+@pytest.mark.parametrize("which", ["05", "07"])
+def test_observations_are_scaled(which):
+    observations_are_scaled(definitions(which))
+
+
+def test_double_asks_the_right_networks():
+    double_asks_the_right_networks(definitions("05"))
 
 
 @pytest.mark.parametrize("check", [how_pong_trains, memories_have_the_settings])
@@ -315,6 +353,22 @@ FAULTS = {
         "evaluate(brain.decide_actions, ARENA, seeds)",
     ),
     "07: stop_at ignored": (what_training_keeps, "07", "        return mean >= stop_at\n", ""),
+    "05: the reward turned round": (
+        what_a_fall_costs, "05", "reward=config.only_fall", "reward=not config.only_fall"
+    ),
+    "05: the reward of the judge turned round": (
+        what_a_fall_costs, "05", "sutton_barto_reward=fall)", "sutton_barto_reward=not fall)"
+    ),
+    "07: 1 a step": (
+        what_a_fall_costs, "07", 'gym.make("CartPole-v1", sutton_barto_reward=True)',
+        'gym.make("CartPole-v1")',
+    ),
+    "05: dueling sees raw observations": (
+        observations_are_scaled, "05", "self.body(obs / self.obs_scale)", "self.body(obs)"
+    ),
+    "07: observations multiplied": (
+        observations_are_scaled, "07", "obs / self.obs_scale", "obs * self.obs_scale"
+    ),
     "05: networks swapped": (
         double_asks_the_right_networks, "05", "(batch, self.q_net, self.target_net, config",
         "(batch, self.target_net, self.q_net, config",
@@ -347,6 +401,6 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_planted_fault_is_noticed(fault):
     check, which, text, broken = FAULTS[fault]
-    given = (which,) if check is what_training_keeps else ()
+    given = (which,) if check in (what_training_keeps, what_a_fall_costs) else ()
     with pytest.raises((AssertionError, ValueError)):
         check(definitions(which, text, broken), *given)
