@@ -25,7 +25,8 @@ SOURCE = TWIN.read_text(encoding="utf-8")
 NAMES = [
     *("project", "quantile_loss", "NoisyLinear", "Config", "RAINBOW", "QNetwork", "losses"),
     *("next_distribution", "NStep", "make_batch", "epsilon", "beta", "descend", "Brain"),
-    *("draw", "update", "cart_brain", "CartBody", "Agent", "Environment", "mean_sigma", "DQN"),
+    *("draw", "update", "cart_brain", "CartBody", "Agent", "Environment"),
+    *("mean_sigma", "explored", "DQN"),
 ]
 
 
@@ -339,7 +340,22 @@ def exploring_follows_epsilon(nb):
         assert differ == pytest.approx(share, abs=0.04)  # half of the random ones are the best
 
 
-@pytest.mark.parametrize("check", [streams_are_noisy, exploring_follows_epsilon])
+def explored_asks_twenty_noises(nb):
+    """The share of decisions that noise changes, over 20 draws of it."""
+    config = nb["Config"](noisy=True, sigma=20.0, batch=64, noise_every=64, hidden=(16, 16))
+    torch.manual_seed(0)
+    brain, seen = nb["cart_brain"](config, np.random.default_rng(0)), []
+    for obs in np.random.default_rng(1).normal(size=(64, 4)).astype(np.float32):
+        brain.memory.push(obs, 0, 0.0, obs, False)
+    brain.agent_steps, decide = 2_500, brain.decide_actions  # between two draws of the decisions
+    brain.decide_actions = lambda obs: seen.append(noises(brain.q_net)[0]) or decide(obs)
+    assert 0.2 < nb["explored"](brain) < 0.8  # noise is nearly all there is: half of two actions
+    assert len({tuple(noise.tolist()) for noise in seen}) == 20
+
+
+@pytest.mark.parametrize(
+    "check", [streams_are_noisy, exploring_follows_epsilon, explored_asks_twenty_noises]
+)
 def test_exploring(check):
     check(NB)
 
@@ -353,6 +369,8 @@ def test_exploring(check):
         (streams_are_noisy, "linspace(config.low, config.high, self", "linspace(-1.0, 0.0, self"),
         (streams_are_noisy, "layers[-1].weight_sigma.abs()", "layers[-1].weight_sigma"),
         (exploring_follows_epsilon, "self.rng.random(len(obs)) <", "self.rng.random() <"),
+        (explored_asks_twenty_noises, "brain.q_net.resample()\n        differ", "differ"),
+        (explored_asks_twenty_noises, "!= brain.greedy(obs)", "!= brain.q_values(obs).argmax(1)"),
         (exploring_follows_epsilon, "< epsilon(self.config, self.agent_steps)",
          "< epsilon(self.config, self.updates)"),
     ],
