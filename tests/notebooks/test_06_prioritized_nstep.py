@@ -214,15 +214,17 @@ def test_the_memory_is_asked_with_the_beta_of_now(nb, source):
     assert asked_with(wrong, wrong["Brain"]) != pytest.approx([0.4, 0.7, 1.0])
 
 
-def test_errors_go_back_to_their_transitions(nb):
-    """After an update exactly the drawn rows have the priorities of their own errors."""
+def errors_go_back(nb):
+    """After an update exactly the drawn rows have the priorities of their own errors, as large."""
     torch.manual_seed(0)
     config = nb["Config"](prioritized=True, alpha=1.0, batch=16, learn_start=16, gamma=0.9)
     brain = nb["Brain"](config, np.random.default_rng(0))
     rng = np.random.default_rng(1)
     for _ in range(64):
         obs, next_obs = rng.normal(size=(2, 4)).astype(np.float32)
-        brain.memory.push(obs, int(rng.integers(2)), float(rng.normal()), next_obs, False)
+        brain.memory.push(obs, int(rng.integers(2)), float(5 * rng.normal()), next_obs, False)
+    keys = brain.memory.sample(32, 1.0).keys
+    brain.memory.update_priorities(keys, rng.random(32))  # so that weights differ
     seen, update = {}, brain.memory.update_priorities
     brain.memory.update_priorities = lambda keys, errors: (
         seen.update(zip(keys[:, 0].tolist(), errors.tolist(), strict=True)), update(keys, errors)
@@ -238,6 +240,19 @@ def test_errors_go_back_to_their_transitions(nb):
             target = row.reward + 0.9 * brain.target_net(torch.from_numpy(row.next_obs[None])).max()
         assert error == pytest.approx((target - q).item(), abs=1e-4)
         assert brain.memory._tree[slot] == pytest.approx(abs(error) + 1e-3, rel=1e-4)
+    assert max(map(abs, seen.values())) > 1  # larger than what the paper cuts to
+
+
+def test_errors_go_back_to_their_transitions(nb, source):
+    errors_go_back(nb)
+    told = "(target - q).detach().numpy()"
+    for broken in (
+        "(target - q).detach().clamp(-1, 1).numpy()",
+        "(weight * (target - q)).detach().numpy()",
+    ):
+        assert told in source
+        with pytest.raises(AssertionError):
+            errors_go_back(define(source.replace(told, broken), NAMES))
 
 
 # --- the small worlds of the text -------------------------------------------------------------
