@@ -160,6 +160,8 @@ def test_new_transitions_get_the_highest_priority_so_far():
     assert memory._tree[3] == 7.5
     memory.update_priorities([[3, 1]], [0.0])
     assert memory._tree[3] == 0.5  # an error of 0 does not make it unreachable
+    memory.push(np.array([4]), 0, 0.0, np.array([5]), False)
+    assert memory._tree[4] == 7.5  # the largest of the whole past, not of the last batch
 
 
 def test_a_priority_that_comes_too_late_is_dropped():
@@ -214,6 +216,17 @@ def frames(pushes=60, capacity=60, **how):
         capacity, 2, rng(), frame_shape=(H, W), n_step=3, gamma=0.5, **how
     )
     return memory, play(memory, GAMES, pushes)
+
+
+def test_new_frames_get_the_highest_priority_so_far():
+    memory, _ = frames(pushes=20, capacity=200, alpha=0.5, epsilon=0.5)
+    memory.update_priorities(memory.sample(4, 1.0).keys, np.full(4, 8.5))
+    for _ in range(2):
+        memory.push(
+            np.zeros((2, 4, H, W), np.uint8), np.zeros(2, int), np.zeros(2), *np.zeros((2, 2), bool)
+        )
+    newest = np.arange(2) * memory._slots + (memory._head - 1) % memory._slots
+    assert memory._tree[newest] == pytest.approx(9.0**0.5)
 
 
 def names(obs):
@@ -278,6 +291,11 @@ FAULTS = {  # (text, broken text, the test that must notice)
     "new transitions come last": (
         "self._largest**self.alpha",
         "0.001",
+        test_new_transitions_get_the_highest_priority_so_far,
+    ),
+    "new transitions come after the last batch": (
+        "max(self._largest, priority.max())",
+        "priority.max()",
         test_new_transitions_get_the_highest_priority_so_far,
     ),
     "alpha forgotten": (
