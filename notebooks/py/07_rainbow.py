@@ -957,9 +957,9 @@ for seed, pair in enumerate(played):
 
 # %% [markdown]
 # Noise that stays is another policy for a while. It spreads the carts about twice as wide (1.7 to
-# 2.3 times on four seeds; on the other one no cart lasts 80 agent steps without it). To both sides
-# it takes them with seed 0 only. How much the wider spread is worth is in the table below ("noise
-# each step").
+# 2.3 times on four seeds; on the other one no cart lasts 80 agent steps without it). With seed 0 it
+# takes them to both sides, with the others hardly. How much the wider spread is worth is in the
+# table below ("noise each step").
 
 # %% [markdown]
 # ### What the agent expects

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -264,16 +263,6 @@ def test_cliff_walk_holds_random_play(nb):
     assert sum(next_state == -1 for *_, next_state in rows) == 2**3  # … in 2^n games
     rng = np.random.default_rng(0)
     assert nb["updates_needed"](5, True, rng) < nb["updates_needed"](5, False, rng)
-
-
-def test_default_environment_pays_at_the_fall(nb):
-    env = nb["Environment"](None, nb["Config"](), seed=0).env
-    env.reset(seed=0)
-    rewards, over = [], False
-    while not over:
-        _, reward, over, _, _ = env.step(0)
-        rewards.append(reward)
-    assert rewards[-1] == -1.0 and not any(rewards[:-1]) and isinstance(env, gym.Env)
 
 
 def test_draws_are_counted_beside_those_of_a_uniform_memory(nb):

@@ -118,7 +118,7 @@ def when_it_learns(nb):
         assert lr == pytest.approx(config.lr + (end - config.lr) * step / 40)
 
 
-def what_training_keeps(nb, which="07"):
+def what_training_keeps(nb, which):
     """The weights of the best of four evaluations; the test is the last agent's."""
     config, seed = small(nb, agent_steps=40, select_every=10, train_every=1), 3
     brains, asked, script = [], [], []
@@ -171,19 +171,19 @@ def double_asks_the_right_networks(nb):
 
 def what_a_fall_costs(nb, which):
     """The default environment pays -1 at the fall; 05 can also pay 1 a step, and judges by both."""
-    kinds = [small(nb)]
+    kinds = [(small(nb), 0.0, -1.0)]  # config, reward of a step, of the last one
     if which == "05":
-        kinds.append(small(nb, only_fall_counts=False))
+        kinds.append((small(nb, only_fall_counts=False), 1.0, 1.0))
         for falls, arena in nb["ARENA"].items():
             arena.reset(seed=0)
             assert (arena.step(np.zeros(100, int))[1] == (0 if falls else 1)).all()
-    for config, pays in zip(kinds, ({0.0}, {1.0}), strict=False):
+    for config, step, last in kinds:
         env, rewards, ended = nb["Environment"](None, config, seed=0).env, [], False
         env.reset(seed=0)
         while not ended:
             _, reward, ended, _, _ = env.step(0)
             rewards.append(float(reward))
-        assert set(rewards[:-1]) == pays and rewards[-1] == max(pays) - (max(pays) == 0)
+        assert set(rewards[:-1]) == {step} and rewards[-1] == last
 
 
 def observations_are_scaled(nb):
@@ -289,7 +289,7 @@ def test_what_training_keeps(which):
     what_training_keeps(definitions(which), which)
 
 
-@pytest.mark.parametrize("which", ["05", "07"])  # 06 has this test of its own
+@pytest.mark.parametrize("which", ["05", "06", "07"])
 def test_what_a_fall_costs(which):
     what_a_fall_costs(definitions(which), which)
 
