@@ -1,8 +1,10 @@
-"""Ablations: every variant of a notebook on many seeds, curves in results/.
+"""Ablations: every variant of a notebook on many seeds.
 
-``python -m benchmarks.ablate 05 --seeds 20 --resume`` trains on CartPole what is missing,
-``07-pong --seeds 3`` on Pong. No time is measured here, so runs may share the machine; a run gives
-the same curve whatever runs beside it.
+``python -m benchmarks.ablate 05 --seeds 20`` trains the variants of notebook 05 on CartPole and
+writes their curves to ``build/results/``; ``07-pong --seeds 3`` trains on Pong. ``--record`` writes
+to ``results/`` instead, where the notebooks find them, and with ``--resume`` trains only what is
+missing there. No time is measured here, so runs may share the machine; a run gives the same curve
+whatever runs beside it.
 """
 
 import argparse
@@ -16,38 +18,29 @@ from helpers.checkpoint import write_atomically
 from helpers.plotting import save_curves
 from helpers.runtime import ROOT
 
-COMMON = [
+FIVE = [
     "Config", "DQN", "BOTH", "td_target", "QNetwork", "make_batch", "epsilon", "descend", "Brain",
     "Agent", "Environment", "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "Run", "CURVE", "train",
-    "VARIANTS",
+    "VARIANTS", "DOUBLE", "combine", "stream", "double_target", "make_cart", "promise_and_return",
+    "double_cut",
+]  # fmt: skip
+SIX = [
+    "Config", "DQN", "BOTH", "td_target", "QNetwork", "make_batch", "epsilon", "descend", "Brain",
+    "Agent", "Environment", "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "Run", "CURVE", "train",
+    "VARIANTS", "N_STEP", "PRIORITIZED", "NStep", "beta", "CountingMemory",
 ]  # fmt: skip
 SEVEN = [
-    *(name for name in COMMON if name not in ("BOTH", "td_target")),
-    *("RAINBOW", "NStep", "beta", "project", "quantile_loss", "NoisyLinear"),
-    *("next_distribution", "losses", "draw", "update", "CartBody", "cart_brain", "mean_sigma"),
-    *("explored", "noise_now"),
-]
+    "Config", "DQN", "QNetwork", "make_batch", "epsilon", "descend", "Brain", "Agent",
+    "Environment", "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "Run", "CURVE", "train", "VARIANTS",
+    "RAINBOW", "NStep", "beta", "project", "quantile_loss", "NoisyLinear", "next_distribution",
+    "losses", "draw", "update", "CartBody", "cart_brain", "mean_sigma", "explored", "noise_now",
+]  # fmt: skip
 PIXELS = [
     "PixelBody", "pong_network", "pong_brain", "PONG", "PONG_VARIANTS", "train_pong", "calibrate",
 ]  # fmt: skip
 NOTEBOOKS = {
-    "05": (
-        "05_double_dueling",
-        [
-            *COMMON,
-            "DOUBLE",
-            "combine",
-            "stream",
-            "double_target",
-            "make_cart",
-            "promise_and_return",
-            "double_cut",
-        ],
-    ),
-    "06": (
-        "06_prioritized_nstep",
-        [*COMMON, "N_STEP", "PRIORITIZED", "NStep", "beta", "CountingMemory"],
-    ),
+    "05": ("05_double_dueling", FIVE),
+    "06": ("06_prioritized_nstep", SIX),
     "07": ("07_rainbow", SEVEN),
     "07-pong": ("07_rainbow", [*SEVEN, *PIXELS]),
 }
@@ -107,8 +100,13 @@ def main():
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--resume", action="store_true", help="repeat no finished run")
     parser.add_argument("--jobs", type=int, default=2, help="trainings side by side")
-    parser.add_argument("--folder", type=Path, default=ROOT / "results")
+    parser.add_argument("--folder", type=Path, help="default: build/results")
+    parser.add_argument("--record", action="store_true", help="write to results/")
     options = parser.parse_args()
+    if options.record and options.folder is not None:
+        parser.error("expected --record or --folder, got both")
+    if options.folder is None:
+        options.folder = ROOT / "results" if options.record else ROOT / "build" / "results"
     nb = load(options.notebook)
     known = list(variants_of(options.notebook, nb))
     variants = options.variants or known

@@ -2,21 +2,34 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy import stats
+
+from helpers.tables import show_table
 
 
-def bootstrap_interval(values, rng, level=0.95, draws=10_000):
-    """Interval of the mean over seeds: what other seeds would be likely to give.
+def interquartile_mean(values, axis=-1):
+    """Mean of the middle half of the values along an axis: robust to a few odd seeds.
 
-    Draws as many values as there are, with replacement, takes their mean, and repeats.
+    Source: Agarwal et al. 2021, *Deep RL at the edge of the statistical precipice*.
+    """
+    return stats.trim_mean(values, 0.25, axis=axis)
+
+
+def bootstrap_interval(values, rng, level=0.95, draws=10_000, statistic=np.mean):
+    """Interval of a mean over seeds: what other seeds would be likely to give.
+
+    Draws as many values as there are, with replacement, takes their mean, and repeats. With one
+    task, as here, this is the stratified bootstrap of Agarwal et al. 2021.
 
     Args:
         values: (seeds,) one finite figure for each seed, at least two.
         rng: numpy ``Generator``.
         level: share of the means that lie inside, in (0, 1).
         draws: repetitions.
+        statistic: ``np.mean`` or ``interquartile_mean``.
 
     Returns:
-        (low, high), the percentiles of the means.
+        (low, high), percentiles of the statistic.
 
     Raises:
         ValueError: if there are fewer than two values, or one is not finite.
@@ -28,9 +41,53 @@ def bootstrap_interval(values, rng, level=0.95, draws=10_000):
         raise ValueError(f"expected at least two finite values, shape (seeds,), got {values}")
     if not 0 < level < 1:
         raise ValueError(f"expected level in (0, 1), got {level}")
-    means = rng.choice(values, (draws, len(values))).mean(axis=1)
+    means = statistic(rng.choice(values, (draws, len(values))), axis=1)
     low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
     return float(low), float(high)
+
+
+def paired_p_value(differences, rng, draws=99_999):
+    """Probability of a mean this far from 0 if each difference were as likely negative.
+
+    A permutation test: the signs of the differences are flipped at random.
+
+    Args:
+        differences: (seeds,) finite, one variant minus another on the same seed.
+        rng: numpy ``Generator``.
+        draws: repetitions; with few seeds all combinations of signs are tried instead.
+
+    Returns:
+        p, two-sided, in (0, 1].
+    """
+    if not np.any(differences):
+        return 1.0
+    test = stats.permutation_test(
+        (np.asarray(differences, float),), np.mean, permutation_type="samples",
+        n_resamples=draws, vectorized=True, rng=rng,
+    )  # fmt: skip
+    return float(test.pvalue)
+
+
+def holm(p_values):
+    """p-values corrected for the number of comparisons, in the order given.
+
+    Below 0.05 in the result means: the chance that any of the differences so marked is none at
+    all is below 5 %.
+
+    Args:
+        p_values: (m,) one for each comparison.
+
+    Returns:
+        (m,) corrected, at most 1.
+
+    Source: Holm 1979, *A simple sequentially rejective multiple test procedure*.
+    """
+    p_values = np.asarray(p_values, float)
+    order = np.argsort(p_values)
+    stepped = np.maximum.accumulate(p_values[order] * np.arange(len(order), 0, -1))
+    corrected = np.empty_like(stepped)
+    corrected[order] = np.minimum(stepped, 1.0)
+    return corrected
 
 
 def figures_per_seed(curves, goal):
@@ -59,48 +116,97 @@ def figures_per_seed(curves, goal):
     )
 
 
-def print_table(variants, goal, rng, digits=0):
-    """Print the figures of ``{title: curves}``, and how they differ from those of the first.
+COLUMNS = {  # figures of a seed and their titles
+    "area": "mean over the training",
+    "last": "last",
+    "solved_at": "solved at [agent steps]",
+}
 
-    Means over the seeds with 95 % bootstrap intervals. A mean of agent steps that contains a seed
-    which was never solved is marked ">=". Differences are taken seed by seed.
+
+def show_levels(variants, goal, rng, digits=0):
+    """Show a table of ``{title: curves}``: what each variant reaches, with 95 % intervals.
+
+    "Mean over the training" is the mean of all greedy evaluations, "IQM" its interquartile mean
+    over the seeds, "last" the last evaluation. A mean of agent steps that contains a seed which
+    never reached the goal is a lower bound, marked "≥".
+
+    Args:
+        variants: ``{title: curves}``, curves as in ``figures_per_seed``.
+        goal: greedy mean that counts as solved.
+        rng: numpy ``Generator`` for the intervals.
+        digits: decimals of greedy means.
+    """
+    header = ["", "solved", COLUMNS["area"], "IQM", "last", "worst last", COLUMNS["solved_at"]]
+    rows = []
+    for title, curves in variants.items():
+        found = figures_per_seed(curves, goal)
+        mark = "" if found["solved"].all() else "≥ "
+        rows.append(
+            [
+                title,
+                f"{found['solved'].sum()}/{len(found['solved'])}",
+                _with_interval(found["area"], rng, digits),
+                _with_interval(found["area"], rng, digits, interquartile_mean),
+                _with_interval(found["last"], rng, digits),
+                f"{found['last'].min():.{digits}f}",
+                mark + _with_interval(found["solved_at"], rng, 0),
+            ]
+        )
+    show_table(header, rows)
+
+
+def show_differences(variants, goal, rng, digits=0):
+    """Show a table of how ``{title: curves}`` differ from the first of them, seed by seed.
+
+    Means with 95 % intervals, each for itself. A star marks the differences that stay below
+    p = 0.05 after Holm's correction for all comparisons of the table. "≥" and "≤" mark
+    differences of agent steps in which a seed never reached the goal, so that they are bounds.
 
     Args:
         variants: ``{title: curves}``, curves as in ``figures_per_seed``; all of the same seeds.
         goal: greedy mean that counts as solved.
-        rng: numpy ``Generator`` for the intervals.
+        rng: numpy ``Generator`` for intervals and tests.
         digits: decimals of greedy means.
+
+    Returns:
+        ``{(title, column): corrected p}``, columns "area", "last" and "solved_at".
 
     Raises:
         ValueError: if the variants were not trained on the same seeds.
     """
-    decimals = {"solved_at": 0, "area": digits, "last": digits}
-
-    def text(column, values, mark="", sign=""):
-        form = f"{{:{sign},.{decimals[column]}f}}".format
-        mean, (low, high) = mark + form(values.mean()), bootstrap_interval(values, rng)
-        width = 9 if column == "solved_at" else 4 + digits
-        return f"{mean:>{width}} ({form(low)} to {form(high)})"
-
     first, *others = variants
     if any(list(variants[title]) != list(variants[first]) for title in others):
         seeds = {title: list(curves) for title, curves in variants.items()}
         raise ValueError(f"expected the same seeds for every variant, got {seeds}")
     figures = {title: figures_per_seed(curves, goal) for title, curves in variants.items()}
-    lines = [["", "solved", "solved at [agent steps]", "area", "last", "worst"]]
-    for title, found in figures.items():
-        solved = f"{found['solved'].sum():>2}/{len(found['solved'])}"
-        marks = {} if found["solved"].all() else {"solved_at": ">= "}
-        cells = [text(column, found[column], marks.get(column, "")) for column in decimals]
-        lines.append([title, solved, *cells, f"{found['last'].min():>5.{digits}f}"])
+    differences = {(t, c): figures[t][c] - figures[first][c] for t in others for c in COLUMNS}
+    p_values = holm([paired_p_value(d, rng) for d in differences.values()])
+    corrected = dict(zip(differences, map(float, p_values), strict=True))
+    rows = []
     for title in others:
-        differences = {c: figures[title][c] - figures[first][c] for c in decimals}
-        lines.append([title, "", *(text(c, d, sign="+") for c, d in differences.items()), ""])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for i, line in enumerate(lines):
-        if i == 1 + len(variants):
-            print(f"\nminus {first}: an interval that contains 0 shows no difference")
-        print("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
+        cells = [title]
+        for column in COLUMNS:
+            decimals, mark = (digits, "") if column != "solved_at" else (0, None)
+            if mark is None:
+                mark = _bound(figures[title]["solved"].all(), figures[first]["solved"].all())
+            text = _with_interval(differences[title, column], rng, decimals, sign="+")
+            cells.append(mark + text + (" *" if corrected[title, column] < 0.05 else ""))
+        rows.append(cells)
+    show_table([f"minus {first}", *COLUMNS.values()], rows)
+    return corrected
+
+
+def _bound(all_solved, all_of_first_solved):
+    """Mark of a difference of agent steps in which some seeds were never solved."""
+    marks = {(True, True): "", (False, True): "≥ ", (True, False): "≤ ", (False, False): "≈ "}
+    return marks[bool(all_solved), bool(all_of_first_solved)]
+
+
+def _with_interval(values, rng, digits, statistic=np.mean, sign=""):
+    """Text of a mean and its interval: "12 (9 to 15)"."""
+    form = f"{{:{sign},.{digits}f}}".format
+    low, high = bootstrap_interval(values, rng, statistic=statistic)
+    return f"{form(statistic(values))} ({form(low)} to {form(high)})"
 
 
 def draw_curves(variants, goal, ylabel):

@@ -185,7 +185,7 @@ def save_animation(frames, path, fps=30):
     return path
 
 
-def overlay_q_values(frame, q_values, action, names, scale=2):
+def overlay_q_values(frame, q_values, action, names, limits, scale=2):
     """Draw the agent's Q-values as bars beside a frame, the chosen action in orange.
 
     Args:
@@ -193,24 +193,29 @@ def overlay_q_values(frame, q_values, action, names, scale=2):
         q_values: (A,) Q-value of each action.
         action: index of the chosen one.
         names: A short names.
+        limits: (low, high), the Q-values of an empty and of a full bar. Use the same for all
+            frames of a game, or the bars cannot be compared from frame to frame.
         scale: whole number; the frame is enlarged that many times.
 
     Returns:
         (H·scale, W·scale + 150, 3) uint8.
+
+    Raises:
+        ValueError: if there is not one Q-value per name, or the limits are not in order.
     """
-    q_values = np.asarray(q_values, float)
+    q_values, (low, high) = np.asarray(q_values, float), limits
     if q_values.shape != (len(names),):
         raise ValueError(f"expected {len(names)} Q-values, one per name, got {q_values.shape}")
+    if not low < high:
+        raise ValueError(f"expected limits (low, high) with low < high, got {limits}")
     frame = np.repeat(np.repeat(check_frames([frame])[0], scale, axis=0), scale, axis=1)
     panel = PILImage.new("RGB", (150, len(frame)), "white")
     draw = ImageDraw.Draw(panel)
     font = ImageFont.load_default(13)
-    low, high = q_values.min(), q_values.max()
     for i, (name, q) in enumerate(zip(names, q_values, strict=True)):
         top = 8 + i * (len(frame) - 16) / len(names)
         draw.text((8, top), f"{name} {q:+.2f}", fill="black", font=font)
-        length = 20 + 110 * (q - low) / max(high - low, 1e-9)  # the longest bar is the best
-        draw.rectangle(
-            (8, top + 17, 8 + length, top + 25), fill="#e8743b" if i == action else "#5b7fa3"
-        )
+        length = 2 + 128 * np.clip((q - low) / (high - low), 0, 1)
+        colour = "#e8743b" if i == action else "#5b7fa3"
+        draw.rectangle((8, top + 17, 8 + length, top + 25), fill=colour)
     return np.concatenate([frame, np.asarray(panel)], axis=1)

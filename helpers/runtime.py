@@ -1,13 +1,14 @@
 """Where and how a notebook runs: profile, seeds, device, versions, verdicts."""
 
 import importlib.metadata
+import importlib.util
 import inspect
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,14 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = ("quick", "full")
+RECORDED_SECONDS = 0.034  # what ``slowness`` measured on the machine of the recorded runs
 
 
 def profile():
     """Read the environment variable ``DQN_PROFILE``: "full" (default) or "quick".
 
-    "quick" runs every notebook in about a minute, as the tests do; "full" trains for real.
+    "quick" runs every notebook in about a minute, as the tests do; "full" trains its agents for
+    as long as it takes.
 
     Raises:
         ValueError: if the variable holds anything else.
@@ -47,13 +50,21 @@ def build_dir(*parts):
     return folder
 
 
-def results_path(name):
-    """Return where the learning curves of several seeds lie.
+def study():
+    """Whether to repeat the long studies behind the recorded curves: ``DQN_STUDY=1``.
 
-    In "full" a notebook measures them anew and writes them below ``build/results/``; in
-    "quick" it shows the recorded ones of ``results/``.
+    Without it a notebook trains its own agent only, and shows the recorded curves of the others.
     """
-    return build_dir("results") / name if profile() == "full" else ROOT / "results" / name
+    return os.environ.get("DQN_STUDY", "") not in ("", "0")
+
+
+def results_path(name):
+    """Return where the learning curves of several seeds are.
+
+    Recorded ones are in ``results/``; a study (see ``study``) writes its own to
+    ``build/results/``.
+    """
+    return build_dir("results") / name if study() else ROOT / "results" / name
 
 
 def seed_everything(seed):
@@ -90,36 +101,82 @@ def commit():
     return described.stdout.strip()
 
 
-def versions():
-    """Print a small table: the libraries, and what this machine offers or lacks."""
-    rows = [("✓", "Python", platform.python_version())]
-    for name in ("torch", "gymnasium", "ale-py", "numpy", "matplotlib"):
+def machine():
+    """Return one line on this machine: versions, cores, and what is missing here."""
+    parts = [f"Python {platform.python_version()}"]
+    for name in ("torch", "gymnasium", "ale-py"):
         try:
-            rows.append(("✓", name, importlib.metadata.version(name)))
+            parts.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
-            rows.append(("–", name, f"missing: pip install {name}"))
-    rows.append(("✓", "CPU cores", str(os.cpu_count())))
-    if torch.cuda.is_available():
-        rows.append(("✓", "GPU", torch.cuda.get_device_name()))
-    else:
-        rows.append(("–", "GPU", "none: the CPU trains, Pong takes minutes more"))
-    if os.environ.get("DISPLAY") or sys.platform != "linux":
-        rows.append(("✓", "display", "there is a screen"))
-    elif shutil.which("Xvfb"):
-        rows.append(("✓", "display", "none, Xvfb can stand in"))
-    else:
-        rows.append(("–", "display", "none: no windows; pictures are drawn in memory"))
-    try:
-        import imageio_ffmpeg
+            parts.append(f"no {name} (pip install {name})")
+    parts.append(f"{os.cpu_count()} CPU cores")
+    parts.append(torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")
+    if importlib.util.find_spec("imageio_ffmpeg") is None:
+        parts.append("no ffmpeg (no MP4; pip install imageio-ffmpeg)")
+    return " · ".join(parts)
 
-        rows.append(("✓", "ffmpeg", imageio_ffmpeg.get_ffmpeg_version()))
-    except (ImportError, RuntimeError):
-        rows.append(
-            ("–", "ffmpeg", "missing: no MP4; animated PNGs work. pip install imageio-ffmpeg")
+
+def slowness():
+    """Return how many times as long as on the machine of the recorded runs a training takes here.
+
+    Times 60 updates of a small network, three times, and takes the fastest.
+    """
+    net = torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.ReLU(), torch.nn.Linear(256, 64))
+    optimizer, x = torch.optim.Adam(net.parameters()), torch.ones(64, 64)
+    fastest = float("inf")
+    for _ in range(3):
+        began = time.perf_counter()
+        for _ in range(60):
+            optimizer.zero_grad()
+            net(x).square().mean().backward()
+            optimizer.step()
+        fastest = min(fastest, time.perf_counter() - began)
+    return fastest / RECORDED_SECONDS
+
+
+def start(name, trains, full, quick, threads=1):
+    """Get a notebook's kernel ready, show the agent it ends with, and say what Run All will do.
+
+    Args:
+        name: of the notebook, "03_target_network"; its picture is ``pictures/NAME.png``.
+        trains: what Run All trains: "one agent on CartPole-v1, until it is solved".
+        full: minutes that Run All takes in the profile "full", as recorded on two CPU cores.
+        quick: the same in the profile "quick".
+        threads: torch threads on the CPU; more than 1 helps networks with convolutions only.
+
+    Returns:
+        True in the profile "quick", else False.
+    """
+    from helpers.colab import install_missing
+    from helpers.display import VirtualDisplay
+
+    install_missing(ROOT / "requirements.txt")
+    VirtualDisplay(verbose=False).start()
+    torch.set_num_threads(1)
+    short, factor = profile() == "quick", slowness()
+    torch.set_num_threads(threads)
+    picture = ROOT / "pictures" / f"{name}.png"
+    if in_notebook() and picture.exists():
+        from IPython.display import Image, display
+
+        alt = f"animation: the agent that {name} ends with"
+        display(Image(data=picture.read_bytes(), format="png", metadata={"alt": alt}))
+    minutes = factor * (quick if short else full)
+    print(f"Run All trains {trains}: about {_minutes(minutes)} on this machine.")
+    if not short:
+        print(
+            f"In a hurry ({_minutes(factor * quick)})? Run %env DQN_PROFILE=quick in a new cell "
+            "above, then this cell again."
         )
-    rows.append(("✓", "profile", profile()))
-    for mark, name, value in rows:
-        print(f"{mark} {name:<11}{value}")
+    print(machine())
+    return short
+
+
+def _minutes(minutes):
+    """Words for a duration: "40 seconds", "3 minutes"."""
+    if minutes < 1.5:
+        return f"{max(10, round(6 * minutes) * 10)} seconds"
+    return f"{minutes:.0f} minutes"
 
 
 def show_source(*objects):

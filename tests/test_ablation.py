@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from benchmarks import ablate
-from helpers.ablation import bootstrap_interval, draw_curves, figures_per_seed, print_table
+from helpers.ablation import (
+    bootstrap_interval,
+    draw_curves,
+    figures_per_seed,
+    holm,
+    interquartile_mean,
+    paired_p_value,
+    show_differences,
+    show_levels,
+)
 from helpers.runtime import ROOT
 
 
@@ -53,34 +62,58 @@ def test_seeds_that_do_not_belong_together_are_refused():
     with pytest.raises(ValueError, match="same agent steps"):
         figures_per_seed({**CURVES, 2: (STEPS + 1, STEPS)}, 5.0)
     with pytest.raises(ValueError, match="same seeds"):
-        print_table({"one": CURVES, "two": {0: CURVES[0]}}, 5.0, np.random.default_rng(0))
+        show_differences({"one": CURVES, "two": {0: CURVES[0]}}, 5.0, np.random.default_rng(0))
 
 
-def test_table_by_hand(capsys):
+def test_levels_by_hand(capsys):
+    show_levels({"one": CURVES}, 5.0, np.random.default_rng(0), digits=1)
+    head, one = capsys.readouterr().out.splitlines()
+    assert "1/2" in one and "2.5 (2.0 to 3.0)" in one and "≥ 25 (20 to 30)" in one
+    assert "IQM" in head and one.startswith("one")
+
+
+def test_differences_by_hand(capsys):
     better = {seed: (x, y + 3) for seed, (x, y) in CURVES.items()}  # both are solved at 20 and 10
-    print_table({"one": CURVES, "two": better}, 5.0, np.random.default_rng(0))
-    head, one, two, _, _, minus = capsys.readouterr().out.splitlines()
-    assert one.split("  ")[0].startswith("one") and "1/2" in one and ">= 25 (20 to 30)" in one
-    assert "2/2" in two and ">=" not in two and two.split()[-1] == "5"  # the worst last one
-    assert minus.count("+3 (+3 to +3)") == 2  # area and last differ by 3 in every seed
-    assert one.index(">= 25") > head.index("solved at") and len(minus) <= 100 >= len(one)
+    corrected = show_differences({"one": CURVES, "two": better}, 5.0, np.random.default_rng(0))
+    head, two = capsys.readouterr().out.splitlines()
+    assert head.startswith("minus one") and two.count("+3 (+3 to +3)") == 2
+    assert "≤ -10 (-20 to +0)" in two  # the first was never solved on one seed: a bound
+    assert set(corrected) == {("two", c) for c in ("area", "last", "solved_at")}
+    assert "*" not in two  # two seeds prove nothing
 
 
-def test_table_with_decimals_has_whole_agent_steps(capsys):
-    print_table({"one": CURVES, "two": CURVES}, 5.0, np.random.default_rng(0), digits=1)
-    _, one, *_, minus = capsys.readouterr().out.splitlines()
-    assert ">= 25 (20 to 30)" in one and "2.5 (2.0 to 3.0)" in one and one.split()[-1] == "2.0"
-    assert "+0 (+0 to +0)" in minus and minus.count("+0.0 (+0.0 to +0.0)") == 2
+def test_a_large_difference_on_many_seeds_has_a_star(capsys):
+    rng = np.random.default_rng(0)
+    x = np.arange(1.0, 4.0)
+    one = {seed: (x, rng.normal(size=3)) for seed in range(20)}
+    two = {seed: (x, y + 3 + rng.normal(size=3)) for seed, (_, y) in one.items()}
+    same = {seed: (x, y + rng.normal(size=3)) for seed, (_, y) in one.items()}
+    variants = {"one": one, "two": two, "same": same}
+    corrected = show_differences(variants, 100.0, rng, digits=1)
+    _, starred, plain = capsys.readouterr().out.splitlines()
+    assert starred.count("*") == 2 and "*" not in plain and "≈ +0 (+0 to +0)" in plain
+    assert corrected["two", "area"] < 0.01 and corrected["same", "area"] > 0.05
 
 
-def test_table_fits_on_a_page(capsys):
-    far = {seed: (10_000 * STEPS, -10 - y) for seed, (_, y) in CURVES.items()}  # never solved
-    print_table({"+ prioritized": far, "all": far}, 5.0, np.random.default_rng(0), digits=1)
-    head, one, _, _, _, minus = capsys.readouterr().out.splitlines()
-    assert ">= 300,000 (300,000 to 300,000)  -12.5 (" in one and len(one) <= 110
-    for column in ("area", "last"):  # the means stand below each other
-        at = head.index(column)
-        assert one[at : at + 5] == "-12.5" and minus[at : at + 5] == " +0.0", column
+def test_holm_by_hand():
+    corrected = holm([0.01, 0.04, 0.03, 0.5])
+    assert corrected == pytest.approx([0.04, 0.09, 0.09, 0.5])  # 4·0.01, 3·0.03 twice, 1·0.5
+    assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]
+
+
+def test_the_paired_test_by_hand():
+    rng = np.random.default_rng(0)
+    assert paired_p_value([1.0, 2.0, 3.0], rng) == pytest.approx(2 / 8)  # 2 of the 8 sign patterns
+    assert paired_p_value([0.0, 0.0], rng) == 1.0
+    assert paired_p_value(np.arange(1.0, 21.0), rng) < 1e-4
+
+
+def test_interquartile_mean_by_hand():
+    assert interquartile_mean(np.array([0.0, 1.0, 3.0, 1000.0])) == 2.0
+    low, high = bootstrap_interval(
+        [0.0] * 10 + [1000.0], np.random.default_rng(0), statistic=interquartile_mean
+    )
+    assert low == 0.0 and high < 1000
 
 
 def test_figure_shows_every_variant():
@@ -116,6 +149,19 @@ def test_curves_of_other_settings_are_not_continued(tmp_path, monkeypatch, capsy
     with pytest.raises(SystemExit):
         ablate.main()
     assert "other settings" in capsys.readouterr().err
+
+
+def test_recorded_curves_are_written_on_request_only(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(ablate, "ROOT", tmp_path)
+    monkeypatch.setattr(ablate, "ProcessPoolExecutor", ThreadPoolExecutor)
+    monkeypatch.setattr(ablate, "train", lambda *run: [(0, 2_500, 9.0, 1.0, 1.0)])
+    monkeypatch.setattr(ablate, "save_curves", lambda path, *rest: saved.append(path))
+    for extra in ([], ["--record"]):
+        monkeypatch.setattr("sys.argv", ["ablate", *"05 --variants dqn --seeds 1".split(), *extra])
+        ablate.main()
+    folders = [tmp_path / "build" / "results", tmp_path / "results"]
+    assert saved == [folder / "05_dqn.csv" for folder in folders]
 
 
 def ablate_in_threads(monkeypatch, folder, train):

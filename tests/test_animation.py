@@ -137,15 +137,30 @@ def test_no_figure_stays_open():
     assert plt.get_fignums() == []
 
 
+ORANGE_BLUE = ((0xE8, 0x74, 0x3B), (0x5B, 0x7F, 0xA3))
+
+
 def test_overlay_marks_the_chosen_action():
     frame = np.zeros((100, 80, 3), np.uint8)
-    shown = overlay_q_values(frame, [0.0, 1.0, 0.5], 1, ["a", "b", "c"], scale=2)
+    shown = overlay_q_values(frame, [0.0, 1.0, 0.5], 1, ["a", "b", "c"], (0, 2), scale=2)
     assert shown.shape == (200, 160 + 150, 3) and shown.dtype == np.uint8
     orange = (shown == (0xE8, 0x74, 0x3B)).all(-1)
     rows = np.flatnonzero(orange.any(1))
     assert len(rows) and rows.min() > 200 / 3 and rows.max() < 400 / 3  # the middle third
     with pytest.raises(ValueError, match="expected 3 Q-values"):
-        overlay_q_values(frame, [0.0], 0, ["a", "b", "c"])
+        overlay_q_values(frame, [0.0], 0, ["a", "b", "c"], (0, 1))
+    with pytest.raises(ValueError, match=r"low < high, got \(1, 1\)"):
+        overlay_q_values(frame, [0.0], 0, ["a"], (1, 1))
+
+
+def test_the_bars_of_an_overlay_keep_one_scale():
+    def lengths(q_values):
+        shown = overlay_q_values(np.zeros((100, 80, 3), np.uint8), q_values, 0, "ab", (0, 2))
+        return [int((shown == colour).all(-1).any(0).sum()) for colour in ORANGE_BLUE]
+
+    assert lengths([2.0, 1.0]) == [131, 67]  # full and half
+    assert lengths([0.5, 1.0])[1] == 67  # whatever the other bar shows
+    assert lengths([9.0, -9.0]) == [131, 3]  # beyond the limits: full and empty
 
 
 def test_the_player_asks_for_nothing_from_the_network():

@@ -38,19 +38,101 @@ def test_notebook_and_twin_hold_the_same_cells(name):
     assert notebook == twin, f"run: make sync (prose) or make record NB={name} (code)"
 
 
-def test_every_set_up_is_the_same_and_the_address_stands_in_pyproject():
-    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    address = re.search(r'^Repository = "(.+?)"', project, re.MULTILINE)[1]
-    owner_and_name = address.removeprefix("https://github.com/")
-    setups = set()
-    for name in ALL:
-        cells = tool.read_twin(name).cells
-        [setup] = [c.source for c in cells if tool.is_setup(c)]
-        setups.add(setup)
-        colab = "https://colab.research.google.com/github"
-        assert f"({colab}/{owner_and_name}/blob/main/notebooks/{name}.ipynb)" in cells[0].source
-    [setup] = setups
-    assert f'REPOSITORY = "{address}"\n' in setup
+def tagged(notebook, tag):
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+
+
+def lines_of_code(source):
+    lines = [line.strip() for line in source.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_set_up_is_one_short_folded_cell(name):
+    [setup] = [c for c in load(name).cells if tool.is_setup(c)]
+    assert tool.FOLDED in setup.metadata["tags"]
+    assert len(lines_of_code(setup.source)) <= 8 + 3  # `start` may take a line per argument
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_screen_shows_the_agent_and_the_ladder(name):
+    cells = load(name).cells
+    first = next(i for i, cell in enumerate(cells) if cell.cell_type == "code")
+    assert first <= 2 and tool.is_setup(cells[first])
+    kinds = [kind for output in cells[first].outputs for kind in output.get("data", {})]
+    assert "image/png" in kinds, f"no picture: pictures/{name}.png"
+    intro = "\n".join(cell.source for cell in cells[:first])
+    links = re.findall(r"\[(\d) [^]]+\]\((\d\d_\w+)\.ipynb\)", intro.split("\n## ")[0])
+    here = re.findall(r"\*\*(\d) [^*]+\*\*", intro)
+    assert [stem for _, stem in links] == [other for other in NAMES if other != name]
+    assert here[:1] == [str(int(name[:2]))]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_folded_cells_are_folded_everywhere_and_have_a_title(name):
+    for cell in tagged(load(name), tool.FOLDED):
+        assert cell.cell_type == "code" and cell.source.startswith("# @title ")
+        assert cell.metadata["jupyter"]["source_hidden"] and cell.metadata["cellView"] == "form"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_part_of_the_algorithm_is_folded(name):
+    """A folded cell defines no class and no function that an open cell calls, but our answers."""
+    notebook = load(name)
+    folded = tagged(notebook, tool.FOLDED)
+    hidden = [c for c in folded if not c.source.startswith("# @title Our version")]
+    defined = {n for c in hidden for n in re.findall(r"^(?:def|class) (\w+)", c.source, re.M)}
+    shown = [c.source for c in code_cells(notebook) if c not in folded]
+    used = {n for n in defined for text in shown if re.search(rf"\b{n}\(", text)}
+    allowed = {n for n in used if n.startswith(("draw_", "plot_", "show_", "print_", "play_"))}
+    assert used == allowed, f"folded, but called by open cells: {sorted(used - allowed)}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_core_is_one_sitting(name):
+    cells = load(name).cells
+    texts = [(cell.source, cell.cell_type) for cell in cells]
+    end = next(i for i, (t, k) in enumerate(texts) if k == "markdown" and "## Summary" in t)
+    core = [text for text, kind in texts[:end] if kind == "markdown"]
+    assert sum(len(text.split()) for text in core) <= 2_000
+    headings = [h for text in core for h in re.findall(r"^##+ .+", text, re.MULTILINE)]
+    assert len(headings) < 15, headings
+    assert any("## Going deeper" in text for text, _ in texts[end:])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_configuration_is_short(name):
+    import ast
+
+    tree = ast.parse((tool.TWINS / f"{name}.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == "Config":
+            assert sum(isinstance(n, ast.AnnAssign) for n in node.body) <= 15
+            assert not [n for n in node.body if isinstance(n, ast.FunctionDef)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_exercises_have_a_difficulty_and_a_time(name):
+    text = "\n\n".join(c.source for c in load(name).cells if c.cell_type == "markdown")
+    marked = re.findall(r"^\*\*Exercise (\d+)\.(\d+)\*\* \([●○]{3}, \d+ min\)", text, re.MULTILINE)
+    assert len(marked) == text.count("**Exercise ") >= 4
+    assert marked == [(str(int(name[:2])), str(i + 1)) for i in range(len(marked))]
+
+
+def test_a_published_course_is_fetched_by_its_tag_and_an_unpublished_one_not():
+    source = "import sys\n\nfrom helpers.runtime import start\n"
+    nowhere = tool.set_up(source, "", "")
+    assert "git" not in nowhere and "course not found: clone it here" in nowhere
+    assert tool.badge("01_q_table", "", "") == ""
+    there = tool.set_up(source, "https://github.com/me/dqn", "v1")
+    assert "!git clone -q --depth=1 --branch v1 https://github.com/me/dqn dqn-ladder" in there
+    link = tool.badge("01_q_table", "https://github.com/me/dqn", "v1")
+    assert "colab.research.google.com/github/me/dqn/blob/v1/notebooks/01_q_table.ipynb" in link
+
+
+def test_no_address_that_nobody_owns():
+    for path in [ROOT / "README.md", ROOT / "pyproject.toml", *tool.TWINS.glob("*.py")]:
+        assert "OWNER" not in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -1,8 +1,8 @@
 """Turn the text twins into notebooks: sync, run and record them.
 
-The twin ``notebooks/py/NAME.py`` is what is edited. ``notebooks/NAME.ipynb`` is the same
-code with its outputs, as the repository page shows it. ``solutions/NAME`` is a notebook too: the
-exercises of NAME, each with the answer from ``notebooks/solutions/py/NAME.py``.
+The twin ``notebooks/py/NAME.py`` is what you edit. ``notebooks/NAME.ipynb`` is the same code with
+its outputs, as the repository page shows it. ``solutions/NAME`` is a notebook too: the exercises
+that follow the summary of NAME, each with its answer from ``notebooks/solutions/py/NAME.py``.
 
     python tools/notebooks.py run  [NAME …]     execute into build/, print what was learned
     python tools/notebooks.py record NAME …     execute and keep the outputs in notebooks/
@@ -29,8 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 TWINS, ANSWERS = NOTEBOOKS / "py", NOTEBOOKS / "solutions" / "py"
 BUILD = ROOT / "build"
-SETUP = "setup"  # tag of a cell
-EXERCISE = re.compile(r"^### Exercise (\d+)", re.MULTILINE)
+SETUP, FOLDED = "setup", "hide-input"  # tags of cells
+EXERCISE = re.compile(r"^\*\*Exercise (\d+\.\d+)\*\*", re.MULTILINE)
 FULL_TIMEOUT = 24 * 3600  # seconds a cell may take
 QUICK_TIMEOUT = 600
 
@@ -58,10 +58,17 @@ def solutions():
 
 
 def exercises(notebook):
-    """Texts of a notebook's exercises by their number, "1" and so on."""
+    """Texts of the exercises after a notebook's summary, by their number ("3.7").
+
+    The exercises before the summary have our version right below them; they need no solution.
+    """
     text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    parts = EXERCISE.split(re.split(r"^## Summary", text, flags=re.MULTILINE)[0])
-    return dict(zip(parts[1::2], (part.rstrip() for part in parts[2::2]), strict=True))
+    _, _, after = text.partition("\n## Summary")
+    texts = {}
+    for part in re.split(r"^(?=\*\*Exercise |#)", after, flags=re.MULTILINE):
+        if found := EXERCISE.match(part):
+            texts[found[1]] = part[found.end() :].strip()
+    return texts
 
 
 def with_texts(answers, name):
@@ -70,7 +77,7 @@ def with_texts(answers, name):
 
     def insert(match):
         found.append(match[1])
-        return f"## Exercise {match[1]}{texts.get(match[1], '')}\n\n**Answer**"
+        return f"## Exercise {match[1]}\n\n{texts.get(match[1], '')}\n\n**Answer**"
 
     for cell in answers.cells:
         if cell.cell_type == "markdown":
@@ -78,9 +85,60 @@ def with_texts(answers, name):
     if found != list(texts):
         raise SystemExit(
             f"expected answers to the exercises {', '.join(texts)} of {name}, "
-            f"got {', '.join(found)}: mend {ANSWERS / name}.py"
+            f"got {', '.join(found)}: correct {ANSWERS / name}.py"
         )
     return answers
+
+
+def published():
+    """Where the course is published: (address, tag), both from pyproject.toml, empty by default."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    return tuple(
+        re.search(rf'^{key} = "(.*?)"', text, re.MULTILINE)[1] for key in ("repository", "tag")
+    )
+
+
+FIND = """\
+# @title Set-up: run this cell first
+import sys
+from pathlib import Path
+
+PLACES = [Path("dqn-ladder"), Path.cwd(), *Path.cwd().parents]
+HOME = next((p.resolve() for p in PLACES if (p / "helpers").is_dir()), None)
+assert HOME, "course not found: clone it here, or unzip it here as dqn-ladder/"
+sys.path.insert(0, str(HOME))
+"""
+CLONE = """\
+if "google.colab" in sys.modules and not Path("dqn-ladder").is_dir():
+    !git clone -q --depth=1 --branch {tag} {address} dqn-ladder
+"""
+
+
+def set_up(source, repository, tag):
+    """The set-up cell of a notebook: how it finds, or in Colab fetches, the rest of the course.
+
+    Args:
+        source: the set-up cell of the twin; kept from its import of helpers on.
+        repository: address to clone from in Colab; empty: nothing is ever fetched.
+        tag: release to clone.
+    """
+    clone = CLONE.format(tag=tag, address=repository) if repository else ""
+    find = FIND.replace("\nPLACES", f"\n{clone}PLACES")
+    return f"{find}\n{source[source.index('from helpers') :]}"
+
+
+def badge(name, repository, tag):
+    """Markdown link that opens a notebook in Colab; empty while the course is not published."""
+    if not repository:
+        return ""
+    path = f"{repository.removeprefix('https://github.com/')}/blob/{tag}/notebooks/{name}.ipynb"
+    return f"\n\n[Open in Colab](https://colab.research.google.com/github/{path})"
+
+
+def fold(cell):
+    """Collapse a cell's code in JupyterLab and Colab, as its tag does in the book."""
+    cell.metadata["jupyter"] = {"source_hidden": True}
+    cell.metadata["cellView"] = "form"
 
 
 def read_twin(name):
@@ -93,8 +151,16 @@ def read_twin(name):
     notebook = jupytext.read(path)
     if path.parent == ANSWERS:
         notebook = with_texts(notebook, stem)
+    repository, tag = published()
+    title = notebook.cells[0]
+    head, line, rest = title.source.partition("\n")
+    title.source = head + badge(name, repository, tag) + line + rest
     for i, cell in enumerate(notebook.cells):
         cell["id"] = f"{stem[:2]}-{i:03d}"
+        if is_setup(cell):
+            cell.source = set_up(cell.source, repository, tag)
+        if FOLDED in cell.metadata.get("tags", []):
+            fold(cell)
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {
@@ -193,9 +259,10 @@ def record(chosen, profile):
             print(f"failed after {minutes:.1f} min\n{error}")
             return 1
         nbformat.write(notebook, NOTEBOOKS / f"{name}.ipynb")
-        for folder in ("results", "checkpoints"):
+        for folder in ("results", "checkpoints", "pictures"):
             for path in (BUILD / folder).glob(f"{name[:3]}*"):
                 if path.stat().st_mtime >= started:  # of this very run
+                    (ROOT / folder).mkdir(exist_ok=True)
                     shutil.copy(path, ROOT / folder / path.name)
         print(f"done after {minutes:.1f} min")
     return 0
