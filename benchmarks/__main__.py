@@ -1,4 +1,4 @@
-"""Runs all contestants in turns and writes results/bench_*.json: see benchmarks/README.md."""
+"""Runs all contestants in turns and writes bench_*.json: see benchmarks/README.md."""
 
 import argparse
 import datetime
@@ -96,7 +96,8 @@ def start(path, name, options):
         data = {"benchmark": name, "hardware": here, "versions": {}, "rows": []}
     if data["hardware"] != here:
         raise SystemExit(
-            f"expected {path} to come from this machine, {here}; it has {data['hardware']}"
+            f"expected {path} to come from this machine, {here}; it has {data['hardware']}. "
+            "Choose another --folder"
         )
     return data
 
@@ -133,7 +134,7 @@ def run(name, options, measure=measure):
 def main():
     """Read the command line, measure, and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a little of everything, into build/")
+    parser.add_argument("--quick", action="store_true", help="a little of everything")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--contestants", nargs="+", help="only these")
     parser.add_argument("--seeds", type=int, help="runs of ours")
@@ -141,10 +142,15 @@ def main():
     parser.add_argument("--resume", action="store_true", help="repeat no finished run")
     parser.add_argument("--minutes", type=float, default=20.0, help="of the peers' Pong trainings")
     parser.add_argument("--set", nargs="+", default=[], help="Pong, ours: field=value; rows added")
-    parser.add_argument("--folder", type=Path, help="of the JSON files")
-    parser.add_argument("--table", action="store_true", help="write the table and stop")
+    parser.add_argument("--folder", type=Path, help="of the JSON files; default: build/bench")
+    parser.add_argument(
+        "--record", action="store_true", help="write to results/, and the table of the README"
+    )
+    parser.add_argument("--table", action="store_true", help="write the recorded table and stop")
     options = parser.parse_args()
-    options.folder = options.folder or ROOT / ("build/bench" if options.quick else "results")
+    if options.quick and options.record:
+        parser.error("expected --quick or --record, got both: quick figures mean nothing")
+    options.folder = options.folder or ROOT / ("results" if options.record else "build/bench")
     if options.set and list(options.only) != ["pong"]:
         parser.error("expected --only pong with --set")
     if not options.table:
@@ -153,10 +159,10 @@ def main():
             raise SystemExit(f"expected {PEERS}, it is not there: `make bench` makes it")
         for name in options.only:
             run(name, options)
-    if options.quick:
-        print(report.tables(options.folder))
+    if options.record or options.table:
+        report.write_table(ROOT / "results")
     else:
-        report.write_table(options.folder)
+        print(report.tables(options.folder))
 
 
 if __name__ == "__main__":

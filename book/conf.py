@@ -1,7 +1,10 @@
 """How the executed notebooks become web pages: `make book`."""
 
-import os
-import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+from notebooks import published
 
 project = "Deep Q-Networks"
 author = "the authors of the course"
@@ -23,26 +26,18 @@ myst_heading_anchors = 2
 suppress_warnings = ["mystnb.unknown_mime_type"]  # the sliders' own type: a figure stands in
 
 
-def repository():
-    """Address of the public repository: DQN_REPOSITORY, or where this clone comes from."""
-    address = os.environ.get("DQN_REPOSITORY", "")
-    if not address:
-        command = ["git", "config", "--get", "remote.origin.url"]
-        address = subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    return address.removesuffix(".git") if address.startswith("https://github.com/") else ""
-
-
 html_theme_options = {
     "use_download_button": True,
-    "navbar_persistent": [],  # the search field stands at the side already
+    "navbar_persistent": [],  # the search field is in the side bar already
     "use_fullscreen_button": False,
     "show_navbar_depth": 1,
     "show_toc_level": 2,
 }
-if repository():
+repository, tag = published()
+if repository:
     html_theme_options |= {
-        "repository_url": repository(),
-        "repository_branch": "main",
+        "repository_url": repository,
+        "repository_branch": tag,
         "path_to_docs": "notebooks",
         "use_repository_button": True,
         "launch_buttons": {"colab_url": "https://colab.research.google.com"},

@@ -18,7 +18,7 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 SCREENSHOTS = ROOT / "build" / "screenshots"
-PARTS = ("notebooks", "helpers", "exercises", "tools", "results", "checkpoints")
+PARTS = ("notebooks", "helpers", "exercises", "tools", "results", "checkpoints", "pictures")
 
 
 def free_port():

@@ -1,16 +1,21 @@
 """The book as a reader meets it."""
 
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import nbformat
 import pytest
 
 from browser_tests.conftest import ROOT, SCREENSHOTS
 
+sys.path.insert(0, str(ROOT / "tools"))
+from notebooks import ship_mathjax, write_page
+
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
 SOLUTIONS = [f"solutions/{p.stem}" for p in sorted((ROOT / "notebooks/solutions").glob("*.ipynb"))]
-PAGES = ["index", "teaching", *NOTEBOOKS, *SOLUTIONS]
+PAGES = ["index", "glossary", "teaching", *NOTEBOOKS, *SOLUTIONS]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -60,11 +65,33 @@ def test_every_link_leads_somewhere(book):
 
 
 @pytest.mark.parametrize("name", [*NOTEBOOKS, *SOLUTIONS])
-def test_a_notebook_can_be_opened_elsewhere(book, name):
+def test_a_notebook_can_be_downloaded_and_leads_to_no_address_that_nobody_owns(book, name):
     page = Links(ROOT / "build" / "book" / "html" / f"{name}.html")
-    assert any(link.startswith("https://colab.research.google.com/github/") for link in page.links)
     assert any(link.endswith(f"{Path(name).name}.ipynb") and "://" not in link
                for link in page.links), "no download"  # fmt: skip
+    assert not [link for link in page.links if "colab.research.google.com" in link]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_code_fits_into_the_column(open_page, book, name):
+    page, _ = open_page(f"{book}/{name}.html", viewport={"width": 1280, "height": 900})
+    cut = page.evaluate(
+        """[...document.querySelectorAll('article .cell_input pre')]
+        .filter(pre => pre.offsetParent && pre.scrollWidth > pre.clientWidth + 1)
+        .map(pre => pre.innerText.slice(0, 200))"""
+    )
+    assert cut == []
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_folded_code_opens_with_one_click(open_page, book, name):
+    page, _ = open_page(f"{book}/{name}.html")
+    folded = page.locator("article details.hide:has(.cell_input)")
+    assert folded.count() >= 3
+    first = folded.first
+    assert not first.locator(".cell_input pre").first.is_visible()
+    first.locator("summary").click()
+    assert first.locator(".cell_input pre").first.is_visible()
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -85,7 +112,7 @@ def test_a_narrow_page_does_not_run_over(open_page, book, name):
 
 def test_search_finds_the_target_network(open_page, book):
     page, _ = open_page(f"{book}/search.html?q=target+network")
-    found = page.locator("#search-results li a", has_text="target that holds still")
+    found = page.locator("#search-results li a", has_text="target network")
     found.first.wait_for(timeout=30_000)
 
 
@@ -123,6 +150,16 @@ def test_an_animation_plays(open_page, book, name):
         seen.add(picture.screenshot())
         page.wait_for_timeout(120)
     assert len(seen) > 2, "the picture stands still"
+
+
+def test_pages_of_make_run_set_their_formulas_without_a_network(open_page, tmp_path):
+    notebook = nbformat.read(ROOT / "notebooks" / "03_target_network.ipynb", as_version=4)
+    write_page(notebook, tmp_path / "page.html", ship_mathjax(tmp_path))
+    page, watch = open_page((tmp_path / "page.html").as_uri())
+    page.wait_for_selector("mjx-container", timeout=30_000)
+    page.screenshot(path=SCREENSHOTS / "page_03.png")
+    assert watch.foreign == [] and watch.failed == [] and watch.errors == []
+    assert page.locator("details.folded").count() >= 3
 
 
 def test_slides_need_no_network(open_page):

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from helpers.runtime import ROOT
 
@@ -18,6 +18,10 @@ sys.path.insert(0, str(ROOT / "tools"))
 import notebooks as tool
 
 PYTHON = ROOT / ".venv-colab" / "bin" / "python"
+ADDRESS, TAG = (
+    "https://github.com/somebody/their-course",
+    "v1.0",
+)  # stands for where it is published
 KEPT = ("torch", "numpy", "ipython", "ipykernel", "ipywidgets", "moviepy", "matplotlib")
 NAMES = ("01_q_table", "03_target_network", "04_pong_dqn")  # sliders, video, emulator
 
@@ -42,6 +46,7 @@ def repository(tmp_path_factory):
     run("git", "init", "-q", cwd=folder)
     run("git", "add", "-Af", cwd=folder)
     run("git", *me, "commit", "-q", "-m", "the course", cwd=folder)
+    run("git", "tag", TAG, cwd=folder)
     return folder
 
 
@@ -55,8 +60,6 @@ def colab(tmp_path, repository, monkeypatch):
     startup = tmp_path / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "00.py").write_text("import google.colab\n")  # as a Colab's kernel does
-    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    address = re.search(r'^Repository = "(.+?)"', project, re.MULTILINE)[1]
     environment = {
         "PYTHONPATH": str(tmp_path),
         "IPYTHONDIR": str(tmp_path / "ipython"),
@@ -64,7 +67,7 @@ def colab(tmp_path, repository, monkeypatch):
         "DQN_THREADS": "1",
         "GIT_CONFIG_COUNT": "1",  # the public address leads to the copy
         "GIT_CONFIG_KEY_0": f"url.{repository.as_uri()}.insteadOf",
-        "GIT_CONFIG_VALUE_0": address,
+        "GIT_CONFIG_VALUE_0": ADDRESS,
     }
     spec = tmp_path / "jupyter" / "kernels" / "colab" / "kernel.json"
     spec.parent.mkdir(parents=True)
@@ -84,27 +87,46 @@ def text(cell):
     return "".join(output.text for output in cell.outputs if output.output_type == "stream")
 
 
+def opened(name, repository, tag):
+    """A notebook as a Colab opens it, and its set-up cell, with the address that was set."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    [setup] = [cell for cell in notebook.cells if tool.is_setup(cell)]
+    setup.source = tool.set_up(setup.source, repository, tag)
+    return notebook, setup
+
+
+def execute(notebook, folder):
+    """Run a notebook in the Colab-like kernel; raises if a cell does."""
+    resources = {"metadata": {"path": str(folder)}}
+    NotebookClient(notebook, kernel_name="colab", timeout=600, resources=resources).execute()
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_the_file_alone_runs(colab, name):
+def test_the_file_alone_fetches_the_published_course_and_runs(colab, name):
     subprocess.run([PYTHON, "-m", "pip", "uninstall", "-qy", "pyvirtualdisplay"], check=True)
     before = versions()
-    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-    [first] = [i for i, c in enumerate(notebook.cells) if tool.is_setup(c)]
-    again = copy.deepcopy(notebook.cells[first])
+    notebook, setup = opened(name, ADDRESS, TAG)
+    again = copy.deepcopy(setup)
     again["id"] = "again"
-    notebook.cells.insert(first + 1, again)  # running it twice does no harm
-    client = NotebookClient(
-        notebook, kernel_name="colab", timeout=600, resources={"metadata": {"path": str(colab)}}
-    )
-    client.execute()  # raises if a cell does
-    assert "installing pyvirtualdisplay" in text(notebook.cells[first])
-    assert text(again) == ""
+    notebook.cells.insert(notebook.cells.index(setup) + 1, again)  # running it twice does no harm
+    execute(notebook, colab)
+    assert "installing pyvirtualdisplay" in text(setup)
+    assert "installing" not in text(again)
     assert versions() == before
     assert [p.name for p in Path(colab).iterdir()] == ["dqn-ladder"]
+    assert "Run All trains" in text(setup) and "CPU cores" in text(setup)
     printed = [text(cell) for cell in notebook.cells if cell.cell_type == "code"]
-    [table] = [p for p in printed if "✓ Python" in p]
-    assert "✓ torch" in table and "GPU" in table and "✓ ffmpeg" in table
-    assert not any("missing" in line for line in table.splitlines())
     assert any("(expected >= " in p for p in printed), "no learning was asserted"
     outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
     assert any("animation" in str(o.get("metadata")) for o in outputs), "nothing moves"
+
+
+def test_an_unpublished_course_is_not_fetched_but_can_be_uploaded(colab, repository):
+    notebook, setup = opened("01_q_table", "", "")
+    notebook.cells = [setup]
+    with pytest.raises(CellExecutionError, match="course not found: clone it here, or unzip"):
+        execute(notebook, colab)
+    assert list(Path(colab).iterdir()) == []  # nothing was fetched
+    shutil.copytree(repository, Path(colab) / "dqn-ladder")
+    execute(notebook, colab)
+    assert "Run All trains" in text(setup)

@@ -35,8 +35,8 @@ def dqn_parts(new=(), target_net=True, labels=None):
     Args:
         new: names of the new parts, keys of ``PARTS``.
         target_net: False: an agent without a target network.
-        labels: other texts for some parts, {"memory": "prioritized\\nreplay memory"}, or for
-            arrows, {("memory", "q_net"): "weighted\\nmini-batch"}.
+        labels: other texts for some parts, {"memory": "prioritized memory"}, or for arrows,
+            {("memory", "q_net"): "weighted mini-batch"}.
 
     Returns:
         The matplotlib figure.

@@ -244,6 +244,24 @@ def test_missing_peers_are_named(monkeypatch, tmp_path):
         bench.main()
 
 
+@pytest.mark.parametrize("extra, folder", [([], "build/bench"), (["--record"], "results")])
+def test_recorded_results_are_written_on_request_only(monkeypatch, tmp_path, extra, folder):
+    asked = []
+    monkeypatch.setattr(bench, "ROOT", tmp_path)
+    monkeypatch.setattr(bench, "run", lambda name, options: asked.append(options.folder))
+    monkeypatch.setattr(report, "write_table", asked.append)
+    command = ["benchmarks", "--only", "pong", "--contestants", "ours", *extra]
+    monkeypatch.setattr("sys.argv", command)
+    bench.main()
+    assert asked == [tmp_path / folder] * (1 + len(extra))
+
+
+def test_quick_figures_are_not_recorded(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--quick", "--record"])
+    with pytest.raises(SystemExit):
+        bench.main()
+
+
 def test_a_failing_process_becomes_a_row(tmp_path):
     row, versions = bench.measure("cartpole", "nobody", 0, options_of(tmp_path))
     assert row["contestant"] == "nobody" and "KeyError" in row["error"] and versions is None

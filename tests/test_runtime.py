@@ -11,12 +11,15 @@ from helpers import runtime
 from helpers.runtime import (
     check_learned,
     check_values,
+    machine,
     pick_device,
     profile,
     results_path,
     seed_everything,
     show_source,
-    versions,
+    slowness,
+    start,
+    study,
 )
 
 
@@ -43,11 +46,39 @@ def test_one_seed_one_result():
             seed_everything(seed)
 
 
-def test_results_are_measured_in_full_and_read_in_quick(build, monkeypatch):
+def test_results_are_read_unless_a_study_measures_them(build, monkeypatch):
+    monkeypatch.delenv("DQN_STUDY", raising=False)
+    assert not study() and results_path("a.csv") == build.parent / "results" / "a.csv"
+    monkeypatch.setenv("DQN_STUDY", "1")
+    assert study() and results_path("a.csv") == build / "results" / "a.csv"
+
+
+def test_start_says_what_run_all_does(monkeypatch, capsys):
+    monkeypatch.setattr(runtime, "slowness", lambda: 2.0)
     monkeypatch.setenv("DQN_PROFILE", "full")
-    assert results_path("a.csv") == build / "results" / "a.csv"
+    assert start("99_none", "one agent", full=20, quick=0.5) is False
+    said = capsys.readouterr().out
+    assert "Run All trains one agent: about 40 minutes on this machine." in said
+    assert "In a hurry (60 seconds)? Run %env DQN_PROFILE=quick" in said
     monkeypatch.setenv("DQN_PROFILE", "quick")
-    assert results_path("a.csv") == build.parent / "results" / "a.csv"
+    assert start("99_none", "one agent", full=20, quick=0.5) is True
+    said = capsys.readouterr().out
+    assert "about 60 seconds on this machine" in said and "hurry" not in said
+
+
+def test_start_shows_the_agent_in_a_notebook(build, monkeypatch):
+    shown = []
+    (build.parent / "pictures").mkdir()
+    (build.parent / "pictures" / "99_none.png").write_bytes(b"\x89PNG\r\n")
+    (build.parent / "requirements.txt").write_text("")
+    monkeypatch.setattr(runtime, "in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    start("99_none", "one agent", full=1, quick=1)
+    assert shown[0].data.startswith(b"\x89PNG")
+
+
+def test_slowness_is_a_ratio_of_this_machine():
+    assert 0.05 < slowness() < 50
 
 
 def test_verdicts_are_filed(build, monkeypatch, capsys):
@@ -126,11 +157,10 @@ def test_a_learning_rate_too_high_is_reported_within_few_updates(lr, diverges):
         assert q.item() == pytest.approx(10, abs=1e-2)
 
 
-def test_versions_and_source_are_printed(capsys):
-    versions()
+def test_the_machine_and_source_are_told(capsys):
+    assert f"torch {torch.__version__}" in machine() and "CPU cores" in machine()
     show_source(seed_everything, pick_device)
     out = capsys.readouterr().out
-    assert torch.__version__.split("+")[0] in out and "profile" in out
     assert "def seed_everything(seed):" in out and "def pick_device():" in out
 
 
@@ -156,10 +186,10 @@ def test_verdicts_of_a_script_bear_its_name(build, monkeypatch):
     assert filed["error"] == {"value": 1.0, "expected": "<= 1", "passed": True}
 
 
-def test_missing_library_is_named(monkeypatch, capsys):
+def test_missing_library_is_named(monkeypatch):
     def missing(name):
         raise runtime.importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(runtime.importlib.metadata, "version", missing)
-    versions()
-    assert "missing: pip install ale-py" in capsys.readouterr().out
+    monkeypatch.setattr(runtime.importlib.util, "find_spec", lambda name: None)
+    assert "no ale-py (pip install ale-py)" in machine() and "no ffmpeg" in machine()

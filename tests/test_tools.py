@@ -17,29 +17,35 @@ import notebooks as tool
 TWIN = """# %% [markdown]
 # # A notebook
 #
-# ## Exercises
-#
-# ### Exercise 1: add
-#
-# Add the two.
+# **Exercise 1.1** (●○○, 2 min) Add. Our version is below.
 
 # %%
 def add(a, b):
     return a + b
 
 # %% [markdown]
-# ### Exercise 2: guess
-#
-# What comes out?
-#
 # ## Summary
 #
-# - Not a part of exercise 2.
+# - Adding.
+
+# %% [markdown]
+# ## Going deeper
+#
+# **Exercise 1.2** (●●○, 5 min) Add the two.
+
+# %% [markdown]
+# **Exercise 1.3** (●●●, 9 min) What comes out?
+#
+# Guess first.
+#
+# ## Differences
+#
+# Not a part of exercise 1.3.
 """
 ANSWERS = """# %% [markdown]
 # # Solutions
 #
-# ### Exercise 1
+# **Exercise 1.2**
 #
 # With a plus.
 
@@ -47,7 +53,7 @@ ANSWERS = """# %% [markdown]
 print(1 + 1)
 
 # %% [markdown]
-# ### Exercise 2
+# **Exercise 1.3**
 #
 # Two.
 """
@@ -62,19 +68,38 @@ def folders(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_solutions_carry_the_texts_of_the_exercises(folders):
+def test_solutions_carry_the_texts_of_the_exercises_after_the_summary(folders):
     first, code, second = tool.read_twin("solutions/01_add").cells
-    assert "## Exercise 1: add\n\nAdd the two.\n\n**Answer**\n\nWith a plus." in first.source
+    text = "(●●○, 5 min) Add the two."
+    assert f"## Exercise 1.2\n\n{text}\n\n**Answer**\n\nWith a plus." in first.source
     assert code.source == "print(1 + 1)"
-    wanted = "## Exercise 2: guess\n\nWhat comes out?\n\n**Answer**\n\nTwo."
-    assert second.source.strip() == wanted
+    text = "(●●●, 9 min) What comes out?\n\nGuess first."
+    assert second.source.strip() == f"## Exercise 1.3\n\n{text}\n\n**Answer**\n\nTwo."
 
 
 def test_an_exercise_without_an_answer_is_refused(folders):
-    short = ANSWERS.split("# %% [markdown]\n# ### Exercise 2")[0]
+    short = ANSWERS.split("# %% [markdown]\n# **Exercise 1.3")[0]
     (folders / "solutions" / "01_add.py").write_text(short, encoding="utf-8")
-    with pytest.raises(SystemExit, match="exercises 1, 2 of 01_add, got 1: mend"):
+    with pytest.raises(SystemExit, match=r"exercises 1.2, 1.3 of 01_add, got 1.2: correct"):
         tool.read_twin("solutions/01_add")
+
+
+def test_a_folded_cell_is_folded_everywhere(folders):
+    folded = '# %% tags=["hide-input"]\n# @title A figure\nprint(1)\n'
+    (folders / "py" / "01_add.py").write_text(f"{TWIN}\n{folded}", encoding="utf-8")
+    *_, open_cell, _, _, _, cell = tool.read_twin("01_add").cells
+    assert cell.metadata == {
+        "tags": ["hide-input"], "jupyter": {"source_hidden": True}, "cellView": "form",
+    }  # fmt: skip
+    assert "jupyter" not in open_cell.metadata
+
+
+def test_the_notebooks_set_up_finds_the_course(folders):
+    twin = '# %% tags=["setup"]\nimport sys\n\nfrom helpers.runtime import start\n\nstart()\n'
+    (folders / "py" / "01_add.py").write_text(f"{TWIN}\n{twin}", encoding="utf-8")
+    source = tool.read_twin("01_add").cells[-1].source
+    assert source.startswith("# @title Set-up") and source.endswith("start()")
+    assert "sys.path.insert(0, str(HOME))\n\nfrom helpers.runtime import start" in source
 
 
 def test_a_name_that_is_not_there_lists_those_that_are(folders):

@@ -17,6 +17,7 @@ import re
 import shutil
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import jupytext
@@ -24,6 +25,11 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # Python 3.10: jupytext brings it
+    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -91,11 +97,10 @@ def with_texts(answers, name):
 
 
 def published():
-    """Where the course is published: (address, tag), both from pyproject.toml, empty by default."""
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    return tuple(
-        re.search(rf'^{key} = "(.*?)"', text, re.MULTILINE)[1] for key in ("repository", "tag")
-    )
+    """Address and tag of the published course, from pyproject.toml; empty by default."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    course = tomllib.loads(project)["tool"]["course"]
+    return course["repository"], course["tag"]
 
 
 FIND = """\
@@ -133,6 +138,20 @@ def badge(name, repository, tag):
         return ""
     path = f"{repository.removeprefix('https://github.com/')}/blob/{tag}/notebooks/{name}.ipynb"
     return f"\n\n[Open in Colab](https://colab.research.google.com/github/{path})"
+
+
+def with_badges(readme):
+    """The README with a Colab link beside each notebook, or with none if not published."""
+    readme = re.sub(r" \(\[Colab\]\([^)]*\)\)", "", readme)
+    repository, tag = published()
+    if not repository:
+        return readme
+
+    def add(link):
+        address = badge(link[1], repository, tag).removeprefix("\n\n[Open in Colab]")
+        return f"{link[0]} ([Colab]{address})"
+
+    return re.sub(r"\]\(notebooks/(\d\d_\w+)\.ipynb\)", add, readme)
 
 
 def fold(cell):
@@ -199,17 +218,40 @@ def execute(name, profile):
     return notebook, (time.monotonic() - started) / 60, error
 
 
+def ship_mathjax(folder):
+    """Copy the formula renderer into a folder of pages; return its address from there."""
+    source = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
+    for part in ("output", "input"):
+        shutil.copytree(source / part, folder / "mathjax" / part, dirs_exist_ok=True)
+    shutil.copy(source / "tex-mml-chtml.js", folder / "mathjax")
+    return "mathjax/tex-mml-chtml.js"
+
+
+def write_page(notebook, path, mathjax):
+    """Write a notebook as an HTML page that needs no network."""
+    exporter = HTMLExporter(
+        exclude_input_prompt=True,
+        template_name="pages",
+        extra_template_basedirs=[str(ROOT / "book")],
+    )
+    exporter.mathjax_url = mathjax
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(exporter.from_notebook_node(notebook)[0], encoding="utf-8")
+
+
 def run(chosen, profile):
     """Execute notebooks into ``build/`` and tabulate what each one learned."""
     rows, failed = [], False
+    (BUILD / "html").mkdir(parents=True, exist_ok=True)
+    mathjax = ship_mathjax(BUILD / "html")
     for i, name in enumerate(chosen, start=1):
         print(f"[{i}/{len(chosen)}] {name} ({profile}) …", end=" ", flush=True)
         notebook, minutes, error = execute(name, profile)
-        page, _ = HTMLExporter(exclude_input_prompt=True).from_notebook_node(notebook)
-        for path in (BUILD / "notebooks" / name, BUILD / "html" / name):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(notebook, BUILD / "notebooks" / f"{name}.ipynb")
-        (BUILD / "html" / f"{name}.html").write_text(page, encoding="utf-8")
+        executed = BUILD / "notebooks" / f"{name}.ipynb"
+        executed.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, executed)
+        up = "../" * name.count("/")
+        write_page(notebook, BUILD / "html" / f"{name}.html", up + mathjax)
         print(f"{'failed' if error else 'done'} after {minutes:.1f} min", flush=True)
         if error:
             failed = True
@@ -285,6 +327,8 @@ def sync():
                 cell.outputs, cell.execution_count = before.outputs, before.execution_count
         new.metadata = old.metadata
         nbformat.write(new, path)
+    readme = ROOT / "README.md"
+    readme.write_text(with_badges(readme.read_text(encoding="utf-8")), encoding="utf-8")
     for name in stale:
         print(f"{name}: the code changed, so its outputs are stale: make record NB={name}")
     return int(bool(stale))

@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 from nbconvert import SlidesExporter
 
-from notebooks import is_setup
+from notebooks import is_setup, ship_mathjax
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, BOOK, BUILD = ROOT / "notebooks", ROOT / "book", ROOT / "build"
@@ -89,15 +89,13 @@ def slides():
     """Build the slides of every notebook, with what they need beside them."""
     folder = empty(BUILD / "slides")
     shutil.copytree(package("sphinx_revealjs") / "_static" / "revealjs", folder / "reveal.js")
-    shutil.copytree(package("sphinx-mathjax-offline") / "static", folder / "mathjax")
-    [mathjax] = (folder / "mathjax").glob("**/tex-mml-chtml.js")
     exporter = SlidesExporter(
         reveal_url_prefix="reveal.js",
         reveal_theme="white",  # its fonts come with it
         template_name="slides",
         extra_template_basedirs=[str(BOOK)],
     )
-    exporter.mathjax_url = mathjax.relative_to(folder).as_posix()
+    exporter.mathjax_url = ship_mathjax(folder)
     for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
         page, _ = exporter.from_notebook_node(as_slides(nbformat.read(path, as_version=4)))
         (folder / f"{path.stem}.html").write_text(page, encoding="utf-8")
