@@ -16,11 +16,11 @@ ARROWS = (  # from, to, what travels, bend, place of the label
     ("environment", "memory", "transition", 0.0, (3.2, 3.12, "center")),
     ("q_net", "policy", "Q-values", 0.0, (3.2, 1.12, "center")),
     ("memory", "q_net", "mini-batch", 0.0, (5.4, 2.0, "left")),
-    ("q_net", "loss", "prediction", -0.12, (7.3, 1.42, "center")),
+    ("q_net", "loss", "prediction", -0.12, (7.3, 1.38, "center")),
     ("loss", "q_net", "gradient", -0.12, (7.3, 0.6, "center")),
-    ("memory", "target_net", "next observations", 0.0, (7.3, 3.12, "center")),
+    ("memory", "target_net", "next\nobservations", 0.0, (7.3, 3.26, "center")),
     ("target_net", "loss", "values of next\nobservations", 0.0, (9.4, 2.0, "left")),
-    ("q_net", "target_net", "copy", 0.0, (7.0, 2.0, "right")),
+    ("q_net", "target_net", "copy", 0.0, (7.55, 1.95, "left")),
 )
 NO_TARGET_NET = {  # without a target network the Q-network values the next observations itself
     ("memory", "target_net"),
@@ -48,9 +48,9 @@ def dqn_parts(new=(), target_net=True, labels=None):
     known = {*PARTS, *(arrow[:2] for arrow in ARROWS)}
     if unknown := [name for name in (*new, *labels) if name not in known]:
         raise ValueError(f"expected parts or arrows of {sorted(map(str, known))}, got {unknown}")
-    figure, axes = plt.subplots(figsize=(7.5, 3), layout="constrained")
-    axes.set(xlim=(-1.2, 11.2), ylim=(0.2, 4.0))
-    axes.set_title("The parts of the agent, and the data flowing between them", fontsize=10)
+    figure, axes = plt.subplots(figsize=(7.5, 2.9), layout="constrained")
+    axes.set(xlim=(-1.2, 11.2), ylim=(0.4, 3.6))
+    axes.set_title("The parts of the agent, and the data flowing between them", fontsize=11)
     axes.set_axis_off()
     boxes = {}
     for name, (x, y, width, text) in PARTS.items():
@@ -58,7 +58,7 @@ def dqn_parts(new=(), target_net=True, labels=None):
             continue
         edge, face = ("#e8743b", "#fdeee6") if name in new else ("#1f4e8c", "#eef3f9")
         boxes[name] = axes.annotate(
-            labels.get(name, text), (x + width / 2, y), ha="center", va="center", fontsize=9,
+            labels.get(name, text), (x + width / 2, y), ha="center", va="center", fontsize=10,
             bbox=dict(boxstyle="round,pad=0.5", edgecolor=edge, facecolor=face, linewidth=1.5),
         )  # fmt: skip
     for begin, end, text, bend, (x, y, align) in ARROWS:
@@ -73,7 +73,7 @@ def dqn_parts(new=(), target_net=True, labels=None):
             ),
         )  # fmt: skip
         text = labels.get((begin, end), text)
-        axes.text(x, y, text, ha=align, va="center", fontsize=8, color=colour)
+        axes.text(x, y, text, ha=align, va="center", fontsize=9, color=colour)
     return figure
 
 
