@@ -12,15 +12,16 @@ COLAB := .venv-colab/.installed
 help:  ## list these targets
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 	@echo
-	@echo "  NB=04_pong_dqn   one notebook instead of all    PROFILE=full   train for real"
+	@echo "  NB=04_pong_dqn   one notebook instead of all    PROFILE=full   train as long as it takes"
+	@echo "  STUDY=1          with record: repeat the long studies behind the recorded curves"
 
-$(READY): requirements.txt constraints.txt
+$(READY): requirements.txt helpers/requirements.txt constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch $(READY)
 
-run: $(READY)  ## execute the notebooks into build/ and show what was learned
+run: $(READY)  ## execute the notebooks into build/ and show what they learned
 	$(BIN)/python tools/notebooks.py run $(NB) --profile $(PROFILE)
 
 test: $(READY)  ## style, unit tests, every notebook in quick
@@ -37,10 +38,10 @@ lab: $(READY)  ## open JupyterLab on the first notebook
 		$(if $(filter 0,$(shell id -u)),--allow-root) \
 		$(if $(DISPLAY),,--no-browser) notebooks/01_q_table.ipynb
 
-record: $(READY)  ## execute in full (NB=…) and keep outputs and curves
-	$(BIN)/python tools/notebooks.py record $(NB) --profile full
+record: $(READY)  ## execute NB=… in full and keep its outputs
+	DQN_STUDY=$(STUDY) $(BIN)/python tools/notebooks.py record $(NB) --profile full
 
-sync: $(READY)  ## bring changed prose from notebooks/py into the notebooks
+sync: $(READY)  ## copy changed text from notebooks/py into the notebooks
 	$(BIN)/python tools/notebooks.py sync
 
 $(PEERS): benchmarks/requirements.txt requirements.txt constraints.txt
@@ -51,7 +52,7 @@ $(PEERS): benchmarks/requirements.txt requirements.txt constraints.txt
 bench: $(READY) $(PEERS)  ## measure against stable-baselines3 (QUICK=1: a few minutes)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
-book slides: $(READY)  ## web pages of the executed notebooks; slides for a class
+book slides: $(READY)  ## the notebooks as web pages; as slides for a class
 	$(BIN)/pip install --quiet --disable-pip-version-check -r book/requirements.txt -c constraints.txt
 	$(BIN)/python tools/pages.py $@
 
@@ -64,12 +65,12 @@ $(COLAB): colab_tests/requirements.txt
 	.venv-colab/bin/pip install --quiet --disable-pip-version-check -r colab_tests/requirements.txt
 	@touch $(COLAB)
 
-test-colab: $(READY) $(COLAB)  ## notebooks with the versions of a Colab, each file alone
+test-colab: $(READY) $(COLAB)  ## notebooks with Colab's library versions
 	$(BIN)/python -m pytest -q colab_tests
 
-lint: $(READY)  ## format and mend what ruff can
+lint: $(READY)  ## format, and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## delete build/ (the trained checkpoints in checkpoints/ stay)
+clean:  ## delete build/ (checkpoints/ stays)
 	rm -rf build

@@ -107,7 +107,7 @@ def run(name, options, measure=measure):
     bench, path = module(name), options.folder / f"bench_{name}.json"
     data = start(path, name, options)
     data["date"] = datetime.date.today().isoformat()
-    data["command"] = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+    data["command"] = shlex.join([".venv/bin/python", "-m", "benchmarks", *sys.argv[1:]])
     data["threads"] = {c: bench.threads(c) for c in bench.CONTESTANTS}
     if len(set(data["threads"].values())) == 1:
         data["threads"] = bench.threads("ours")
@@ -131,8 +131,8 @@ def run(name, options, measure=measure):
         bench.figure(data["rows"])
 
 
-def main():
-    """Read the command line, measure, and write the table."""
+def command_line():
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a little of everything")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
@@ -147,6 +147,12 @@ def main():
         "--record", action="store_true", help="write to results/, and the table of the README"
     )
     parser.add_argument("--table", action="store_true", help="write the recorded table and stop")
+    return parser
+
+
+def main():
+    """Read the command line, measure, and write the table."""
+    parser = command_line()
     options = parser.parse_args()
     if options.quick and options.record:
         parser.error("expected --quick or --record, got both: quick figures mean nothing")
@@ -161,6 +167,7 @@ def main():
             run(name, options)
     if options.record or options.table:
         report.write_table(ROOT / "results")
+        report.draw_chart(ROOT / "results")
     else:
         print(report.tables(options.folder))
 

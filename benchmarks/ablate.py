@@ -92,8 +92,8 @@ def settings(which, folder):
     return json.loads(json.dumps(configs)), recorded, path
 
 
-def main():
-    """Read the command line and train what is missing, seed by seed."""
+def command_line():
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablate", description=__doc__)
     parser.add_argument("notebook", choices=sorted(NOTEBOOKS))
     parser.add_argument("--variants", nargs="+", help="only these")
@@ -102,6 +102,12 @@ def main():
     parser.add_argument("--jobs", type=int, default=2, help="trainings side by side")
     parser.add_argument("--folder", type=Path, help="default: build/results")
     parser.add_argument("--record", action="store_true", help="write to results/")
+    return parser
+
+
+def main():
+    """Read the command line and train what is missing, seed by seed."""
+    parser = command_line()
     options = parser.parse_args()
     if options.record and options.folder is not None:
         parser.error("expected --record or --folder, got both")

@@ -3,6 +3,8 @@
 import json
 from statistics import median, quantiles
 
+import matplotlib.pyplot as plt
+
 from helpers.runtime import ROOT
 
 README = ROOT / "benchmarks" / "README.md"
@@ -242,6 +244,41 @@ def tables(folder):
     files = [folder / f"bench_{name}.json" for name in TITLES]
     found = [json.loads(f.read_text(encoding="utf-8")) for f in files if f.exists()]
     return "\n\n".join(section(data) for data in found if data["rows"]) or "Not measured yet."
+
+
+CHART = ROOT / "pictures" / "time_to_solved.png"
+SHOWN = {  # contestants of the chart and what they are
+    "ours": "notebook 08",
+    "notebook 03": "notebook 03",
+    "stable-baselines3": "stable-baselines3 DQN\n(RL Zoo settings)",
+}
+
+
+def draw_chart(folder, path=CHART):
+    """Draw the seconds until CartPole is solved, one dot per run, and save it as a picture."""
+    rows = json.loads((folder / "bench_cartpole.json").read_text(encoding="utf-8"))["rows"]
+    figure, axes = plt.subplots(figsize=(7, 2.4), layout="constrained")
+    for place, contestant in enumerate(SHOWN):
+        runs = good(rows, contestant).values()
+        seconds = [row["seconds"] for row in runs]
+        colour = "#e8743b" if contestant == "ours" else "#1f4e8c"
+        axes.plot(seconds, [place] * len(seconds), "o", color=colour, alpha=0.6, markersize=6)
+        middle = median(seconds)
+        axes.plot(middle, place, "|", color="black", markersize=22)
+        solved = sum(row["solved"] for row in runs)
+        text = f"median {number(middle)} s\n{solved} of {len(runs)} solved"
+        axes.annotate(text, (130, place), va="center", fontsize=8)
+    axes.set(
+        xscale="log", xlim=(0.1, 700), ylim=(len(SHOWN) - 0.5, -0.5),
+        title="Training time until CartPole-v1 is solved, on two CPU cores",
+        xlabel="seconds until the greedy mean reaches 475 (one dot per seed, line: median)",
+    )  # fmt: skip
+    axes.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+    axes.set_yticks(range(len(SHOWN)), SHOWN.values())
+    axes.title.set_fontsize(10)
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
 
 
 def write_table(folder, readme=README):

@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 KEEP = ("torch", "numpy")  # Colab's own are built for its GPUs: never replaced
-NOT_THERE = "To run, edit and test"  # the part of requirements.txt that a Colab does not need
 
 
 def in_colab():
@@ -21,9 +20,9 @@ def missing_requirements(requirements):
     """Lines of a requirements file whose package is not installed at all.
 
     Args:
-        requirements: path; read up to the heading of what only developers need.
+        requirements: path of the file.
     """
-    lines = Path(requirements).read_text(encoding="utf-8").split(NOT_THERE)[0].splitlines()
+    lines = Path(requirements).read_text(encoding="utf-8").splitlines()
     missing = []
     for line in (line.split("#")[0].strip() for line in lines):
         name = re.match(r"[\w.-]*", line)[0]

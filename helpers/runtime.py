@@ -22,8 +22,7 @@ RECORDED_SECONDS = 0.034  # what ``slowness`` measured on the machine of the rec
 def profile():
     """Read the environment variable ``DQN_PROFILE``: "full" (default) or "quick".
 
-    "quick" runs every notebook in about a minute, as the tests do; "full" trains its agents for
-    as long as it takes.
+    "quick" runs every notebook in about a minute; "full" trains its agents in full.
 
     Raises:
         ValueError: if the variable holds anything else.
@@ -73,7 +72,7 @@ def seed_everything(seed):
     Nothing in the series draws from the global generators of Python and numpy.
 
     Args:
-        seed: whole number >= 0. Environments are seeded apart, by ``env.reset(seed=seed)``.
+        seed: whole number >= 0. Environments are seeded by ``env.reset(seed=seed)``.
     """
     if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"expected seed to be a whole number >= 0, got {seed!r}")
@@ -142,7 +141,7 @@ def start(name, trains, full, quick, threads=1):
         trains: what Run All trains: "one agent on CartPole-v1, until it is solved".
         full: minutes that Run All takes in the profile "full", as recorded on two CPU cores.
         quick: the same in the profile "quick".
-        threads: torch threads on the CPU; more than 1 helps networks with convolutions only.
+        threads: torch threads on the CPU (more than 1 helps convolutions); DQN_THREADS overrides.
 
     Returns:
         True in the profile "quick", else False.
@@ -150,11 +149,11 @@ def start(name, trains, full, quick, threads=1):
     from helpers.colab import install_missing
     from helpers.display import VirtualDisplay
 
-    install_missing(ROOT / "requirements.txt")
+    install_missing(ROOT / "helpers" / "requirements.txt")
     VirtualDisplay(verbose=False).start()
     torch.set_num_threads(1)
     short, factor = profile() == "quick", slowness()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(int(os.environ.get("DQN_THREADS", threads)))
     picture = ROOT / "pictures" / f"{name}.png"
     if in_notebook() and picture.exists():
         from IPython.display import Image, display

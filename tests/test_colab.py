@@ -15,8 +15,6 @@ REQUIREMENTS = """# a remark
 torch>=2.6
 numpy>=1.26
 not-there-at-all>=1  # and why
-# To run, edit and test the notebooks
-neither-this>=2
 """
 
 
@@ -44,7 +42,12 @@ def pip(monkeypatch):
 
 def test_only_what_is_not_there_is_missing(requirements):
     assert missing_requirements(requirements) == ["not-there-at-all>=1"]
-    assert missing_requirements(ROOT / "requirements.txt") == []
+    assert missing_requirements(ROOT / "helpers" / "requirements.txt") == []
+
+
+def test_the_helpers_alone_need_no_notebook_server_and_no_tests():
+    lines = (ROOT / "helpers" / "requirements.txt").read_text(encoding="utf-8").lower()
+    assert not [name for name in ("jupyterlab", "pytest", "nbval", "ruff") if name in lines]
 
 
 def test_outside_of_colab_nothing_happens(requirements, pip):

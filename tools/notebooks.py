@@ -334,13 +334,18 @@ def sync():
     return int(bool(stale))
 
 
-def main():
-    """Read the command line."""
+def command_line():
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=("run", "record", "sync"))
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     parser.add_argument("--profile", choices=("quick", "full"))
-    arguments = parser.parse_args()
+    return parser
+
+
+def main():
+    """Do what the command line asks for."""
+    arguments = command_line().parse_args()
     if arguments.command == "sync":
         return sync()
     if arguments.command == "record":

@@ -50,7 +50,7 @@ def with_alternative_texts(notebook):
 def book():
     """Build the book; a warning (a broken link, a missing figure) is an error."""
     source, pages = empty(BUILD / "book" / "source"), BUILD / "book" / "html"
-    for path in BOOK.glob("*.md"):
+    for path in [*BOOK.glob("*.md"), ROOT / "pictures" / "pong_three_stages.png"]:
         shutil.copy(path, source)
     for path in sorted(NOTEBOOKS.glob("**/[0-9]*.ipynb")):
         target = source / path.relative_to(NOTEBOOKS)
