@@ -1,8 +1,8 @@
 """Atari's preprocessing, one wrapper per idea, and Pong ready for training.
 
 Gymnasium's ``AtariPreprocessing`` and ale-py's C++ vector environment do the same and
-are faster; these wrappers are for reading, and tests hold all three pixel-equal (but for the
-very last picture of an ended game, which nobody acts on and no bootstrap uses).
+are faster; these wrappers are for reading. Tests check that all three give equal pixels. (The one
+exception is the last picture of a finished game, which no action and no target depends on.)
 Source: Mnih et al. 2015, Methods, "Preprocessing"; Machado et al. 2018.
 """
 
@@ -20,7 +20,7 @@ gym.register_envs(ale_py)
 
 
 class NoopStart(gym.Wrapper):
-    """Do nothing for 1 to ``noop_max`` frames after a reset, so games begin differently.
+    """Do nothing for 1 to ``noop_max`` frames after a reset, so that games start differently.
 
     The number is drawn from the environment's own seeded generator.
     """
@@ -42,7 +42,7 @@ class NoopStart(gym.Wrapper):
 
 
 class FireOnReset(gym.Wrapper):
-    """Press FIRE after a reset: some games stand still until somebody does."""
+    """Press FIRE after a reset: some games do not start until the player does."""
 
     def __init__(self, env):
         meanings = env.unwrapped.get_action_meanings()
@@ -58,7 +58,7 @@ class FireOnReset(gym.Wrapper):
 
 
 class Grey(gym.ObservationWrapper):
-    """Colours (H, W, 3) to luminance (H, W), uint8, with the weights the eye has."""
+    """Colours (H, W, 3) to luminance (H, W), uint8, weighted as the eye sees brightness."""
 
     def __init__(self, env):
         super().__init__(env)
@@ -71,9 +71,9 @@ class Grey(gym.ObservationWrapper):
 
 
 class MaxAndSkip(gym.Wrapper):
-    """Repeat each action for ``skip`` frames; show the maximum of the last two.
+    """Repeat each action for ``skip`` frames; return the maximum of the last two.
 
-    The Atari 2600 draws some objects only in every other frame; the maximum keeps them.
+    The Atari 2600 draws some objects in every other frame only; the maximum keeps them.
     Rewards of the skipped frames are summed.
     """
 
@@ -109,7 +109,7 @@ class Shrink(gym.ObservationWrapper):
 
 
 class StackFrames(gym.Wrapper):
-    """Show the last ``stack`` pictures together, (stack, H, W): motion becomes visible.
+    """Return the last ``stack`` pictures together, (stack, H, W), so motion becomes visible.
 
     After a reset the missing earlier pictures are black.
     """
@@ -141,21 +141,31 @@ class ClipReward(gym.RewardWrapper):
         return float(np.sign(reward))
 
 
-def make_pong(num_envs, *, clip_rewards=True, noop_max=30, size=(84, 84), num_threads=0):
-    """Make ale-py's C++ vector environment of Pong: what training and evaluation use.
+def make_pong(
+    num_envs, *, clip_rewards=True, noop_max=30, sticky=0.0, size=(84, 84), num_threads=0
+):
+    """Make ale-py's C++ vector environment of Pong, which training and evaluation use.
 
     Args:
         num_envs: games side by side.
-        clip_rewards: show the sign of rewards only (training); scores need False.
+        clip_rewards: return only the sign of a reward (training); scores need False.
         noop_max: wait 1 to that many frames after a reset; 0: not at all.
+        sticky: in every emulator frame, the probability that the console repeats the previous
+            action instead of the new one. 0.25 is what Machado et al. 2018 recommend and the
+            default of "ALE/Pong-v5"; 0 is how Mnih et al. 2015 played.
         size: (height, width) of the picture in pixels.
         num_threads: threads that run the games; 0: as many as there are cores.
 
     Returns:
         A Gymnasium vector environment: obs (N, 4, H, W) uint8, actions (N,) int32 or
-        int64 in 0..5, one agent step = 4 frames. After an end it resets on the *next*
-        step, which ignores the action and is no transition.
+        int64 in 0..5, one agent step = 4 frames. After the end of a game it resets on the
+        *next* step, which ignores the action and is not a transition.
+
+    Raises:
+        ValueError: if ``sticky`` is not in [0, 1).
     """
+    if not 0 <= sticky < 1:
+        raise ValueError(f"expected sticky in [0, 1), got {sticky}")
     return AtariVectorEnv(
         "pong",
         num_envs=num_envs,
@@ -165,27 +175,27 @@ def make_pong(num_envs, *, clip_rewards=True, noop_max=30, size=(84, 84), num_th
         noop_max=noop_max,
         reward_clipping=clip_rewards,
         use_fire_reset=True,
-        repeat_action_probability=0.0,
+        repeat_action_probability=sticky,
     )
 
 
 def replay_actions(envs, seed, actions):
-    """Play games again that were played before, from their first reset on.
+    """Play recorded games again, from their first reset on.
 
-    The emulator has no randomness of its own and the waits of ``noop_max`` come from the seed,
-    so the same actions give the same games. Whoever keeps the actions (one byte each) need
-    not keep the pictures.
+    Without sticky actions the emulator has no randomness of its own, and the waits of
+    ``noop_max`` come from the seed, so the same actions give the same games. It is enough to keep
+    the actions, one byte each, instead of the pictures.
 
     Args:
-        envs: what ``make_pong`` made for the first time; it is reset.
+        envs: made as ``make_pong`` made them the first time; they are reset.
         seed: of that first reset.
-        actions: (T, N) whole numbers, row t what the N games were told at step t.
+        actions: (T, N) whole numbers; row t holds the actions of the N games at step t.
 
     Yields:
         (obs, actions, reward, terminated, truncated, next_obs) of each step, in order.
 
     Raises:
-        ValueError: if ``actions`` has another shape or dtype, or the games do not know one.
+        ValueError: if ``actions`` has another shape or dtype, or holds an unknown action.
     """
     actions, known = np.asarray(actions), int(envs.single_action_space.n)
     if actions.ndim != 2 or actions.shape[1] != envs.num_envs:

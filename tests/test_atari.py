@@ -280,15 +280,38 @@ def test_make_pong_begins_games_differently_but_by_seed():
     assert len({one.tobytes() for one in obs}) > 1
 
 
-@pytest.mark.parametrize("clip", [True, False])
-def test_make_pong_hands_the_setting_on(monkeypatch, clip):
-    """Pong itself pays -1, 0 or 1 only, so its games cannot tell."""
+@pytest.mark.parametrize("clip, sticky", [(True, {}), (False, {"sticky": 0.25})])
+def test_make_pong_hands_the_setting_on(monkeypatch, clip, sticky):
+    """Pong itself pays -1, 0 or 1 only, so its games cannot tell whether rewards are clipped."""
     asked = {}
     monkeypatch.setattr(atari, "AtariVectorEnv", lambda game, **how: asked.update(how, game=game))
-    make_pong(2, clip_rewards=clip, noop_max=7)
+    make_pong(2, clip_rewards=clip, noop_max=7, **sticky)
     assert (asked["game"], asked["num_envs"], asked["noop_max"]) == ("pong", 2, 7)
     assert asked["reward_clipping"] is clip
-    assert asked["repeat_action_probability"] == 0.0
+    assert asked["repeat_action_probability"] == sticky.get("sticky", 0.0)
+
+
+def test_sticky_actions_make_games_differ_but_the_seed_decides():
+    """Without them, games without waits are the same whatever the seed is."""
+
+    def last(sticky, seed):
+        envs = make_pong(1, noop_max=0, sticky=sticky, num_threads=1)
+        actions = np.random.default_rng(0)
+        obs, _ = envs.reset(seed=seed)
+        for _ in range(60):
+            obs, *_ = envs.step(actions.integers(2, 4, 1))  # up or down
+        envs.close()
+        return obs.tobytes()
+
+    assert last(0.0, 1) == last(0.0, 2)
+    assert last(0.25, 1) == last(0.25, 1)
+    assert len({last(0.0, 1), last(0.25, 1), last(0.25, 2)}) == 3
+
+
+@pytest.mark.parametrize("sticky", [-0.1, 1.0])
+def test_sticky_is_a_probability_below_one(sticky):
+    with pytest.raises(ValueError, match=rf"expected sticky in \[0, 1\), got {sticky}"):
+        make_pong(1, sticky=sticky)
 
 
 LIMIT = dict(max_num_frames_per_episode=330)  # 82 agent steps, the waits at the start included
