@@ -1,13 +1,13 @@
-"""Checks for notebook 07: the projection of C51, the quantile loss, factorised noise."""
+"""Checks for notebook 07: projection, C51 loss, factorised noise, quantile loss."""
 
 import numpy as np
 import torch
 
-from exercises import Wrong, as_array, call, compare, exercise
+from exercises import Wrong, as_array, call, compare, exercise, nothing
 
 
 def _project(probability, reward, discount, support, *, lost=False, nearest=False, swapped=False):
-    """One row after another, atom by atom; the arguments by name are usual mistakes."""
+    """Row by row, atom by atom; each keyword argument plants a common mistake."""
     low, high, atoms = support[0].item(), support[-1].item(), len(support)
     width, found = (high - low) / (atoms - 1), np.zeros((len(reward), atoms))
     for row in range(len(reward)):
@@ -49,21 +49,22 @@ def _check_batch(function, *given):
     place = (moved - support[0]) / (support[1] - support[0])
     nearness = 1 - (place[:, :, None] - torch.arange(len(support))).abs()
     mistakes = [
-        ("Probability is lost: where a value falls exactly on an atom, `floor` and `ceil` are the "
-         "same, and both shares are 0. It belongs to that atom whole.",
+        ("Probability is lost: where a value lands exactly on an atom, `floor` and `ceil` are the "
+         "same, and both shares are 0. That atom should get all of it.",
          _project(*given, lost=True)),
-        ("The shares have changed places: the *nearer* atom gets more.",
+        ("The two shares are swapped: the *closer* atom gets more.",
          _project(*given, swapped=True)),
-        ("All of it goes to the nearest atom; that changes the mean.",
+        ("All of it goes to the closest atom; that changes the mean.",
          _project(*given, nearest=True)),
-        ("What is moved beyond an end is lost; it goes to the atom at that end.",
+        ("Probability that lands beyond an end is lost; the atom at that end should get it.",
          _project(kept, *given[1:])),
-        ("What is moved beyond an end is lost in part; it goes to the atom at that end whole: "
-         "`clamp` the values first.", (probability[:, :, None] * nearness.clamp(min=0)).sum(dim=1)),
+        ("Probability that lands beyond an end is lost in part; the atom at that end should get "
+         "all of it: `clamp` the moved values first.",
+         (probability[:, :, None] * nearness.clamp(min=0)).sum(dim=1)),
         ("The reward is missing.", _project(probability, 0 * reward, discount, support)),
         ("The discount is not used.",
          _project(probability, reward, torch.ones(len(reward)), support)),
-        ("Nothing was moved.", probability),
+        ("The atoms were not moved.", probability),
     ]  # fmt: skip
     answer = call(function, *given)
     got = as_array(answer)
@@ -73,30 +74,74 @@ def _check_batch(function, *given):
         row = int((got.sum(axis=1) < 0.999).argmax())
         raise Wrong(
             f"the probabilities of row {row} sum to {got[row].sum():.3f}, expected 1.\n  Where did "
-            "the rest go? Look at values beyond the ends, at values that fall exactly on an atom, "
-            "and at `+=` with the same index twice (`index_add_` or `np.add.at` count both)."
+            "the rest go? Check values beyond the ends, values that land exactly on an atom, and "
+            "`+=` with the same index twice (`scatter_add_` or `np.add.at` count both)."
         )
     compare(answer, expected, "probabilities", mistakes)
 
 
 @exercise
+def check_c51_loss(function):
+    """``function(target, logits)``: (B, N) each, to cross-entropy (B,) and KL divergence (B,)."""
+    torch.manual_seed(0)
+    target = torch.softmax(torch.randn(5, 4), dim=1)
+    target[:3, 1] = 0.0
+    target[0] = torch.tensor([0.0, 0, 1, 0])
+    target = target / target.sum(dim=1, keepdim=True)
+    logits = 2 * torch.randn(5, 4)
+    answer = call(function, target, logits)
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2 or any(map(nothing, answer)):
+        raise Wrong("expected two results: return cross_entropy, kl")
+    log_p = torch.log_softmax(logits, dim=1)
+    loss = -(target * log_p).sum(dim=1)
+    entropy = -torch.special.xlogy(target, target).sum(dim=1)
+    mean = "That is one number for the batch: sum over the atoms (dim=1), keep the rows."
+    mistakes = [
+        ("The sign is wrong: logarithms of probabilities are negative, the loss is not.", -loss),
+        ("The logarithm is missing.", -(target * log_p.exp()).sum(dim=1)),
+        ("The logits are no probabilities yet: `torch.log_softmax` first.",
+         -(target * logits).sum(dim=1)),
+        ("The softmax runs over the batch: use dim=1.",
+         -(target * torch.log_softmax(logits, dim=0)).sum(dim=1)),
+        ("Target and prediction are swapped: the *target* weights the logarithms.",
+         -torch.special.xlogy(log_p.exp(), target).sum(dim=1)),
+        (mean, loss.mean()), (mean, loss.sum()),
+    ]  # fmt: skip
+    compare(answer[0], loss, "cross-entropies", mistakes)
+    got = as_array(answer[1])
+    if np.isnan(got).any():
+        raise Wrong(
+            "the KL divergence is NaN where a target probability is 0: 0 · log 0 counts as 0. "
+            "`torch.special.xlogy(m, m)` does that."
+        )
+    compare(answer[1], loss - entropy, "KL divergences", [
+        ("That is the cross-entropy again; subtract the entropy of the target.", loss),
+        ("The entropy is added: its sign is wrong.", loss + entropy),
+        ("That is the negative KL divergence; it is never below 0.", entropy - loss),
+        (mean, (loss - entropy).mean()), (mean, (loss - entropy).sum()),
+    ])  # fmt: skip
+
+
+@exercise
 def check_quantile_loss(function):
-    """``function(theta, outcome, tau)``: the lopsided absolute error, mean over outcomes (B,)."""
+    """``function(theta, outcome, tau)``: the pinball loss, its mean over outcomes (B,)."""
     torch.manual_seed(0)
     outcome = torch.randn(9)
     for theta, tau in ((0.3, 0.9), (-0.4, 0.25)):
         u = outcome - theta
         weight = torch.where(u > 0, tau, 1 - tau)
         mistakes = [
-            ("The strengths have changed places: outcomes *above* θ pull with τ.",
+            ("The two strengths are swapped: outcomes *above* θ pull with τ.",
              ((1 - weight) * u.abs()).mean()),
-            ("The sign of the error is left in: where u < 0 the loss is negative, and θ runs "
-             "away.", (weight * u).mean()),
-            ("That is the plain absolute error; its rest is the median, whatever τ is.",
+            ("The error keeps its sign: where u < 0 the loss is negative, so θ can lower it "
+             "without end.", (weight * u).mean()),
+            ("That is the plain absolute error; it leads to the median, whatever τ is.",
              u.abs().mean()),
-            ("Errors are squared: what rests there is not a quantile.", (weight * u**2).mean()),
-            ("That is the sum over the outcomes, not their mean.", (weight * u.abs()).sum()),
-            ("Both sides pull with τ.", (tau * u.abs()).mean()),
+            ("The errors are squared, and that does not lead to a quantile.",
+             (weight * u**2).mean()),
+            ("That is the sum over the outcomes, not the mean.", (weight * u.abs()).sum()),
+            ("Both sides pull with τ; outcomes below θ should pull with 1 - τ.",
+             (tau * u.abs()).mean()),
         ]  # fmt: skip
         expected = (weight * u.abs()).mean()
         compare(call(function, theta, outcome, tau), expected, "a loss", mistakes)
@@ -111,14 +156,14 @@ def check_noise(function):
         squeezed = [x.sign() * x.abs().sqrt() for x in (a, b)]
         expected = torch.outer(squeezed[1], squeezed[0])
         mistakes = [
-            ("f is missing: the product of two normal draws has heavier tails; f(x) = sign(x)√|x|.",
+            ("f is missing: apply f(x) = sign(x)√|x| to the draws first.",
              torch.outer(b, a)),
-            ("The sign is lost: noise must go both ways.",
+            ("The sign is lost: noise can be negative too.",
              torch.outer(b.abs().sqrt(), a.abs().sqrt())),
             ("Rows are outputs and columns inputs, as in `Linear.weight`: (J, I).", expected.T),
-            ("f is taken of the product only in size; the sign comes from one side.",
+            ("The sign comes from one of the two draws only; f keeps the sign of both.",
              torch.outer(squeezed[1].abs(), squeezed[0])),
-            ("That adds the two; the noise of a weight is their product.",
+            ("You add the two; the noise of a weight is their product.",
              squeezed[1][:, None] + squeezed[0]),
         ]  # fmt: skip
         compare(call(function, a, b), expected, "the noise", mistakes)

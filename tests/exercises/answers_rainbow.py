@@ -3,7 +3,12 @@
 import numpy as np
 import torch
 
-from exercises.rainbow import check_noise, check_project, check_quantile_loss
+from exercises.rainbow import (
+    check_c51_loss,
+    check_noise,
+    check_project,
+    check_quantile_loss,
+)
 
 
 def places(reward, discount, support):
@@ -91,7 +96,27 @@ def f(x):
     return x.sign() * x.abs().sqrt()
 
 
+def c51(target, logits):
+    log_p = torch.log_softmax(logits, dim=1)
+    kl = torch.nn.functional.kl_div(log_p, target, reduction="none").sum(dim=1)
+    return -(target * log_p).sum(dim=1), kl
+
+
+def c51_loop(target, logits):
+    losses, divergences = [], []
+    for m, row in zip(target.numpy(), logits.numpy(), strict=True):
+        p = np.exp(row) / np.exp(row).sum()
+        losses.append(-sum(a * np.log(b) for a, b in zip(m, p, strict=True)))
+        divergences.append(sum(a * np.log(a / b) for a, b in zip(m, p, strict=True) if a > 0))
+    return losses, divergences
+
+
+def entropy(m):
+    return -torch.special.xlogy(m, m).sum(dim=1)
+
+
 RIGHT = [
+    (check_c51_loss, [c51, c51_loop, lambda m, x: list(c51(m, x))]),
     (check_project, [by_nearness, by_floor, by_loop]),
     (
         check_quantile_loss,
@@ -112,17 +137,39 @@ RIGHT = [
 ]
 WRONG = [
     (
+        check_c51_loss,
+        {
+            "two results": lambda m, x: c51(m, x)[0],
+            "The sign is wrong": lambda m, x: (-c51(m, x)[0], c51(m, x)[1]),
+            "logarithm is missing": lambda m, x: (-(m * x.softmax(1)).sum(1), 0),
+            "no probabilities yet": lambda m, x: (-(m * x).sum(1), 0),
+            "dim=1": lambda m, x: (-(m * x.log_softmax(0)).sum(1), 0),
+            "swapped": lambda m, x: (-torch.special.xlogy(x.softmax(1), m).sum(1), 0),
+            "one number for the batch": lambda m, x: (c51(m, x)[0].mean(), 0),
+            "keep the rows": lambda m, x: (c51(m, x)[0], c51(m, x)[1].sum()),
+            "0 · log 0 counts as 0": lambda m, x: (
+                c51(m, x)[0],
+                c51(m, x)[0] + (m * m.log()).sum(1),
+            ),
+            "cross-entropy again": lambda m, x: (c51(m, x)[0],) * 2,
+            "The entropy is added": lambda m, x: (c51(m, x)[0], c51(m, x)[0] + entropy(m)),
+            "never below 0": lambda m, x: (c51(m, x)[0], -c51(m, x)[1]),
+        },
+    ),
+    (
         check_project,
         {
-            "belongs to that atom whole": lambda *given: by_floor(*given, lose=True),
-            "*nearer* atom": lambda *given: by_floor(*given, swap=True),
-            "nearest atom": nearest,
-            "is lost; it goes to the atom at that end": lambda p, r, d, s: by_nearness(
-                torch.where((r[:, None] + d[:, None] * s).abs() > 1 + 1e-6, 0.0, p), r, d, s
+            "That atom should get all of it": lambda *given: by_floor(*given, lose=True),
+            "*closer* atom": lambda *given: by_floor(*given, swap=True),
+            "closest atom": nearest,
+            "beyond an end is lost; the atom at that end should get it": lambda p, r, d, s: (
+                by_nearness(
+                    torch.where((r[:, None] + d[:, None] * s).abs() > 1 + 1e-6, 0.0, p), r, d, s
+                )
             ),
             "reward is missing": lambda p, r, d, s: by_nearness(p, 0 * r, d, s),
             "discount is not used": lambda p, r, d, s: by_nearness(p, r, torch.ones(6), s),
-            "Nothing was moved": lambda p, r, d, s: p,
+            "The atoms were not moved": lambda p, r, d, s: p,
             "same index twice": overwriting,
             "`clamp`": unclamped,
             "expected probabilities": symmetric,
@@ -133,14 +180,14 @@ WRONG = [
         check_quantile_loss,
         {
             "pull with τ": lambda theta, x, tau: pinball(theta, x, 1 - tau),
-            "runs away": lambda theta, x, tau: (
+            "without end": lambda theta, x, tau: (
                 torch.where(x > theta, tau, 1 - tau) * (x - theta)
             ).mean(),
             "median": lambda theta, x, tau: (x - theta).abs().mean(),
             "squared": lambda theta, x, tau: (
                 torch.where(x > theta, tau, 1 - tau) * (x - theta) ** 2
             ).mean(),
-            "not their mean": lambda theta, x, tau: len(x) * pinball(theta, x, tau),
+            "not the mean": lambda theta, x, tau: len(x) * pinball(theta, x, tau),
             "Both sides": lambda theta, x, tau: tau * (x - theta).abs().mean(),
         },
     ),
@@ -150,7 +197,7 @@ WRONG = [
             "f is missing": lambda a, b: torch.outer(b, a),
             "sign is lost": lambda a, b: torch.outer(b.abs().sqrt(), a.abs().sqrt()),
             "(J, I)": lambda a, b: torch.outer(f(a), f(b)),
-            "one side": lambda a, b: torch.outer(b.abs().sqrt(), f(a)),
+            "one of the two draws only": lambda a, b: torch.outer(b.abs().sqrt(), f(a)),
             "product": lambda a, b: f(b)[:, None] + f(a),
         },
     ),

@@ -16,23 +16,16 @@ from torch import nn
 
 from benchmarks import ablate
 from helpers.replay import FrameBatch, Transition
-from tests.notebooks.test_06_prioritized_nstep import asked_with
 from tests.test_probes import PROBES, Probe
 from tools.definitions import TWINS, define
 
 TWIN = TWINS / "07_rainbow.py"
 SOURCE = TWIN.read_text(encoding="utf-8")
-NAMES = [
-    *("project", "quantile_loss", "NoisyLinear", "Config", "RAINBOW", "QNetwork", "losses"),
-    *("next_distribution", "NStep", "make_batch", "epsilon", "beta", "descend", "Brain"),
-    *("draw", "update", "cart_brain", "CartBody", "Agent", "Environment"),
-    *("mean_sigma", "explored", "DQN"),
-]
 
 
 def definitions(source=SOURCE):
     """The notebook's definitions, the Brain put together as the notebook does."""
-    found = define(source, NAMES)
+    found = define(source, ablate.SEVEN)
     found["Brain"].draw, found["Brain"].update = found["draw"], found["update"]
     return found
 
@@ -157,13 +150,31 @@ def some_batch(size=32):
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("distribution", ["none", "c51", "quantile"])
 def test_losses_equal_a_slow_reference(distribution, double, nb=NB):
-    config = nb["Config"](
+    config = nb["Switches"](
         distribution=distribution, double=double, atoms=7, low=-2.0, high=2.0, n_step=3, gamma=0.9
     )
     torch.manual_seed(0)
-    q_net, target_net = (nb["QNetwork"](config, nb["CartBody"](128), 3) for _ in range(2))
-    batch = some_batch()
-    found, priority = nb["losses"](batch, q_net, target_net, config)
+    q_net, target_net = (nb["SwitchedNetwork"](config, nb["CartBody"](128), 3) for _ in range(2))
+    losses_are_right(
+        config, q_net, target_net, lambda *given: nb["switched_losses"](*given, config)
+    )
+
+
+def test_losses_of_rainbow_equal_a_slow_reference(nb=NB):
+    config = nb["Switches"](
+        distribution="c51", double=True, dueling=True, atoms=7, low=-2.0, high=2.0
+    )
+    torch.manual_seed(0)
+    q_net, target_net = (nb["QNetwork"](config, nb["CartBody"](), 3) for _ in range(2))
+    for network in (q_net, target_net):
+        network.resample()
+    losses_are_right(config, q_net, target_net, nb["losses"])
+
+
+def losses_are_right(config, q_net, target_net, losses):
+    """Loss and priority of every row, computed again in plain Python."""
+    distribution, double, batch = config.distribution, config.double, some_batch()
+    found, priority = losses(batch, q_net, target_net)
     support = q_net.support.tolist()
     for row in range(32):
         with torch.no_grad():
@@ -201,8 +212,9 @@ def test_losses_equal_a_slow_reference(distribution, double, nb=NB):
         ("answer = q_net(batch.next_obs) if config.double else judged", "answer = judged"),
         ("judged = target_net(batch.next_obs)", "judged = q_net(batch.next_obs)"),
         (
-            "target = project(after, batch.reward, batch.discount",
-            "target = project(after, batch.reward, 0.9 + 0 * batch.discount",
+            "target = project(after, batch.reward, batch.discount, q_net.support)\n        return",
+            "target = project(after, batch.reward, 0.9 + 0 * batch.discount, q_net.support)\n"
+            "        return",
         ),
     ],
 )
@@ -211,8 +223,27 @@ def test_a_wrong_target_is_noticed(text, broken):
         test_losses_equal_a_slow_reference("c51", True, nb=planted(text, broken))
 
 
+@pytest.mark.parametrize(
+    "text, broken",
+    [
+        ("q_net.mean(q_net(batch.next_obs))", "q_net.mean(target_net(batch.next_obs))"),
+        ("target_net(batch.next_obs)[rows, best]", "q_net(batch.next_obs)[rows, best]"),
+        ("after = torch.softmax(after, dim=1)  # CHANGED", "after = torch.softmax(after, dim=0)"),
+        (
+            "target = project(after, batch.reward, batch.discount, q_net.support)\n    logits",
+            "target = project(after, batch.reward, 0.9 + 0 * batch.discount, q_net.support)\n"
+            "    logits",
+        ),
+        ("return loss, (loss.detach() - entropy)", "return loss, (loss.detach() + entropy)"),
+    ],
+)  # fmt: skip
+def test_a_wrong_target_of_rainbow_is_noticed(text, broken):
+    with pytest.raises(AssertionError):
+        test_losses_of_rainbow_equal_a_slow_reference(nb=planted(text, broken))
+
+
 def test_batches_hold_the_discount(nb=NB):
-    config = nb["Config"](n_step=3, gamma=0.5)
+    config = nb["Config"](gamma=0.5)
     obs = np.zeros(4, np.float32)
     rows = [Transition(obs, 1, 2.0, obs, False), Transition(obs, 0, 1.0, obs, True)]
     batch = nb["make_batch"](rows, config)
@@ -241,35 +272,42 @@ def test_noise_has_the_size_and_the_form_of_the_paper():
     assert layer.weight.abs().max() <= 50**-0.5
     torch.testing.assert_close(layer.weight_sigma, torch.full((40, 50), 0.5 * 50**-0.5))
     draws = []
-    for _ in range(2_000):
+    for _ in range(300):
         layer.resample()
-        draws.append(torch.cat([layer.noise_in, layer.noise_out]))
-    draws = torch.stack(draws)
+        draws.append(layer.bias_noise)
+        assert torch.linalg.matrix_rank(layer.weight_noise) == 1  # factorised
+        inputs = layer.weight_noise / layer.bias_noise[:, None]  # the inputs' share, in every row
+        torch.testing.assert_close(inputs, inputs[:1].expand(40, 50), rtol=1e-3, atol=1e-4)
+        draws.append(inputs[0])
+    draws = torch.cat(draws)
     assert draws.mean().abs() < 0.02
     assert draws.abs().mean() == pytest.approx(0.822, abs=0.02)  # E sqrt|x| of a normal x
     x = torch.randn(3, 50)
-    noise = layer.noise_out[:, None] * layer.noise_in[None]
-    by_hand = x @ (layer.weight + layer.weight_sigma * noise).T
-    by_hand = by_hand + layer.bias + layer.bias_sigma * layer.noise_out
+    by_hand = x @ (layer.weight + layer.weight_sigma * layer.weight_noise).T
+    by_hand = by_hand + layer.bias + layer.bias_sigma * layer.bias_noise
     torch.testing.assert_close(layer(x), by_hand)
     layer.eval()
     torch.testing.assert_close(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
 
 
-def noisy_brain(nb, noise_every=1):
+def noisy_brain(nb, make_brain, noise_every=1):
     torch.manual_seed(0)
-    config = nb["Config"](noisy=True, batch=8, learn_start=8, noise_every=noise_every)
-    return nb["cart_brain"](config, np.random.default_rng(0))
+    how = dict(batch=8, learn_start=8, noise_every=noise_every)
+    if make_brain == "cart_brain":
+        config = nb["Config"](**how)
+    else:
+        config = nb["Switches"](noisy=True, **how)
+    return nb[make_brain](config, np.random.default_rng(0))
 
 
 def noises(network):
-    return [layer.noise_out.clone() for layer in network.modules() if hasattr(layer, "noise_out")]
+    return [layer.bias_noise.clone() for layer in network.modules() if hasattr(layer, "bias_noise")]
 
 
-def noise_is_handled(nb):
+def noise_is_handled(nb, make_brain="cart_brain"):
     """Kept for as long as the config says, anew at each update, off in greedy play."""
     for every in (1, 4):
-        brain, obs = noisy_brain(nb, noise_every=every), np.full(4, 0.1, np.float32)
+        brain, obs = noisy_brain(nb, make_brain, every), np.full(4, 0.1, np.float32)
         seen = []
         for brain.agent_steps in range(12):
             brain.decide_actions(obs[None])
@@ -292,10 +330,9 @@ def noise_is_handled(nb):
     assert brain.q_net.training and brain.target_net.training  # the noise of both is on again
 
 
-def test_noise_is_handled():
-    noise_is_handled(NB)
-    with pytest.raises(ValueError, match="expected noise_every >= 1, got 0"):
-        noisy_brain(NB, noise_every=0)
+@pytest.mark.parametrize("make_brain", ["cart_brain", "switched_brain"])
+def test_noise_is_handled(make_brain):
+    noise_is_handled(NB, make_brain)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +343,7 @@ def test_noise_is_handled():
         ("self.q_net.resample()  # CHANGED: new noise for every update", "pass"),
         ("self.target_net.resample()  # CHANGED", "pass"),
         ("self.q_net.eval()  # CHANGED: without noise", "pass"),
-        ("if not self.training:  # greedy play: no noise", "if False:"),
+        ("if not self.training:  # eval mode, for greedy play: no noise", "if False:"),
     ],
 )
 def test_a_fault_with_noise_is_noticed(text, broken):
@@ -316,15 +353,20 @@ def test_a_fault_with_noise_is_noticed(text, broken):
 
 def streams_are_noisy(nb):
     """Two layers in each stream, with the noise that the config asks for; no ε beside it."""
-    config = replace(nb["RAINBOW"], sigma=0.7, hidden=(16, 8), low=-2.0, high=2.0, atoms=5)
-    net = nb["QNetwork"](config, nb["CartBody"](16), 3)
+    config = replace(nb["RAINBOW"], hidden=(16, 8), low=-2.0, high=2.0, atoms=5)
+    switched = nb["SwitchedNetwork"](config, nb["CartBody"](16), 3)
+    for net in (nb["QNetwork"](config, nb["CartBody"](16), 3, units=4), switched):
+        layers_are_noisy(nb, net)
+    assert nb["epsilon"](config, 0) == 0.0 and nb["epsilon"](nb["DQN"], 0) == 1.0
+
+
+def layers_are_noisy(nb, net):
     layers = [layer for layer in net.modules() if isinstance(layer, nb["NoisyLinear"])]
     assert [tuple(layer.weight.shape) for layer in layers] == [(4, 16), (5, 4), (4, 16), (15, 4)]
     for layer in layers:
-        wanted = torch.full_like(layer.weight_sigma, 0.7 * layer.weight.shape[1] ** -0.5)
+        wanted = torch.full_like(layer.weight_sigma, 0.5 * layer.weight.shape[1] ** -0.5)
         torch.testing.assert_close(layer.weight_sigma, wanted)
     assert net.support.tolist() == [-2, -1, 0, 1, 2]
-    assert nb["epsilon"](config, 0) == 0.0 and nb["epsilon"](nb["DQN"], 0) == 1.0
     with torch.no_grad():
         layers[-1].weight_sigma.copy_(torch.tensor([[0.5], [-1.0], [0.0]]).repeat(5, 4))
     assert nb["mean_sigma"](net) == pytest.approx(0.5)
@@ -332,8 +374,8 @@ def streams_are_noisy(nb):
 
 def exploring_follows_epsilon(nb):
     """Each observation is explored for itself, as often as the agent steps so far say."""
-    config = nb["Config"](hidden=(16, 16), epsilon_end=0.0, epsilon_decay=100)
-    brain = nb["cart_brain"](config, np.random.default_rng(0))
+    config = nb["Switches"](hidden=(16, 16), epsilon_end=0.0, epsilon_decay=100)
+    brain = nb["switched_brain"](config, np.random.default_rng(0))
     obs = np.random.default_rng(1).normal(size=(2_000, 4)).astype(np.float32)
     for brain.agent_steps, share in ((0, 0.5), (50, 0.25), (100, 0.0)):
         differ = np.mean(brain.decide_actions(obs) != brain.greedy(obs))
@@ -342,9 +384,13 @@ def exploring_follows_epsilon(nb):
 
 def explored_asks_twenty_noises(nb):
     """The share of decisions that noise changes, over 20 draws of it."""
-    config = nb["Config"](noisy=True, sigma=20.0, batch=64, noise_every=64, hidden=(16, 16))
+    config = nb["Switches"](noisy=True, batch=64, noise_every=64, hidden=(16, 16))
     torch.manual_seed(0)
-    brain, seen = nb["cart_brain"](config, np.random.default_rng(0)), []
+    brain, seen = nb["switched_brain"](config, np.random.default_rng(0)), []
+    with torch.no_grad():
+        for name, parameter in brain.q_net.named_parameters():
+            if name.endswith("sigma"):
+                parameter.mul_(40)  # 20 / sqrt(inputs)
     for obs in np.random.default_rng(1).normal(size=(64, 4)).astype(np.float32):
         brain.memory.push(obs, 0, 0.0, obs, False)
     brain.agent_steps, decide = 2_500, brain.decide_actions  # between two draws of the decisions
@@ -363,10 +409,11 @@ def test_exploring(check):
 @pytest.mark.parametrize(
     "check, text, broken",
     [
-        (streams_are_noisy, "(inputs, outputs, config.sigma)", "(inputs, outputs)"),
-        (streams_are_noisy, "nn.Sequential(linear(inputs, h", "nn.Sequential(nn.Linear(inputs, h"),
-        (streams_are_noisy, "        return 0.0  # CHANGED\n", "        pass\n"),
+        (streams_are_noisy, "sigma=0.5):", "sigma=0.4):"),
+        (streams_are_noisy, "nn.Sequential(layer(inputs, u", "nn.Sequential(nn.Linear(inputs, u"),
+        (streams_are_noisy, "        return 0.0\n", "        pass\n"),
         (streams_are_noisy, "linspace(config.low, config.high, self", "linspace(-1.0, 0.0, self"),
+        (streams_are_noisy, "linspace(config.low, config.high, con", "linspace(-1.0, 0.0, con"),
         (streams_are_noisy, "layers[-1].weight_sigma.abs()", "layers[-1].weight_sigma"),
         (exploring_follows_epsilon, "self.rng.random(len(obs)) <", "self.rng.random() <"),
         (explored_asks_twenty_noises, "brain.q_net.resample()\n        differ", "differ"),
@@ -387,27 +434,29 @@ def advantages_are_centred(nb):
     """The mean over the actions is the value, atom by atom."""
     torch.manual_seed(0)
     config = replace(nb["RAINBOW"], noisy=False, hidden=(16, 16), atoms=5)
-    net, obs = nb["QNetwork"](config, nb["CartBody"](16), 3), torch.randn(7, 4)
+    net, obs = nb["SwitchedNetwork"](config, nb["CartBody"](16), 3), torch.randn(7, 4)
     torch.testing.assert_close(net(obs).mean(dim=1), net.value(net.body(obs)))
 
 
 def one_update(nb):
     """Errors go back to their own keys, and only the row with a weight is learned from."""
     torch.manual_seed(0)
-    config = nb["Config"](prioritized=True, batch=8, learn_start=8, clip_norm=1e9, hidden=(16, 16))
-    brain = nb["cart_brain"](config, np.random.default_rng(0))
+    config = nb["Switches"](prioritized=True, batch=8, learn_start=8, hidden=(16, 16))
+    brain = nb["switched_brain"](config, np.random.default_rng(0))
     for i in range(8):
         brain.memory.push(np.full(4, i / 8, np.float32), i % 2, -i, np.zeros(4, np.float32), True)
     batch, keys, _ = brain.draw()
     weight = torch.zeros(8)
     weight[0] = 1.0
     brain.draw = lambda: (batch, keys, weight)
-    loss, priority = nb["losses"](batch, brain.q_net, brain.target_net, config)
+    loss, priority = brain.losses(batch)
     parameters = list(brain.q_net.parameters())
     wanted = torch.autograd.grad(loss[0] / 8, parameters)
     told = []
     brain.memory.update_priorities = lambda *given: told.append(given)
+    limit, nb["CLIP_NORM"] = nb["CLIP_NORM"], 1e9
     brain.update()
+    nb["CLIP_NORM"] = limit
     assert len(told) == 1 and np.array_equal(told[0][0], keys)
     np.testing.assert_allclose(told[0][1], priority.numpy(), rtol=1e-6)
     for p, grad in zip(parameters, wanted, strict=True):
@@ -416,7 +465,15 @@ def one_update(nb):
 
 def beta_climbs(nb):
     """The memory is asked with 0.4 at first, 0.7 half way and 1 at the end."""
-    assert asked_with(nb, nb["cart_brain"]) == pytest.approx([0.4, 0.7, 1.0])
+    config = nb["Config"](batch=2, agent_steps=100)
+    brain, asked = nb["cart_brain"](config, np.random.default_rng(0)), []
+    for _ in range(4):
+        brain.memory.push(np.zeros(4, np.float32), 0, 0.0, np.zeros(4, np.float32), False)
+    sample = brain.memory.sample
+    brain.memory.sample = lambda size, beta: asked.append(beta) or sample(size, beta)
+    for brain.agent_steps in (0, 50, 100):
+        brain.draw()
+    assert asked == pytest.approx([0.4, 0.7, 1.0])
 
 
 @pytest.mark.parametrize("check", [advantages_are_centred, one_update, beta_climbs])
@@ -432,7 +489,7 @@ def test_what_reaches_the_update(check):
         (one_update, "(keys, priority.numpy())", "(keys, priority.numpy()[::-1])"),
         (one_update, "self.memory.update_priorities(keys, priority.numpy())", "pass"),
         (one_update, "(weight * loss).mean()", "loss.mean()"),
-        (beta_climbs, "beta(config, self.agent_steps)", "config.beta_start"),
+        (beta_climbs, "0.4 + 0.6 * self.progress()", "0.4"),
     ],
 )
 def test_a_fault_on_the_way_to_the_update_is_noticed(check, text, broken):
@@ -449,6 +506,28 @@ def test_windows_are_those_of_notebook_6():
         return ast.unparse(node)
 
     assert windows(TWIN.name) == windows("06_prioritized_nstep.py")
+
+
+def test_all_switches_on_is_rainbow():
+    """The same weights, noise and transitions give the same update."""
+    config = replace(NB["RAINBOW"], batch=16, learn_start=16, atoms=11)
+    brains = []
+    for make in (NB["cart_brain"], NB["switched_brain"]):
+        torch.manual_seed(0)
+        brain, rng = make(config, np.random.default_rng(0)), np.random.default_rng(1)
+        for obs, next_obs in rng.normal(size=(64, 2, 4)).astype(np.float32):
+            end = bool(rng.random() < 0.2)
+            brain.memory.push(obs, int(rng.integers(2)), -float(end), next_obs, end)
+        brain.agent_steps = 5_000
+        for _ in range(5):
+            brain.update()
+        brains.append(brain)
+    ours, theirs = (brain.q_net.state_dict() for brain in brains)
+    assert list(ours) == list(theirs)
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name])
+    obs = np.random.default_rng(2).normal(size=(50, 4)).astype(np.float32)
+    assert np.array_equal(*(brain.decide_actions(obs) for brain in brains))
 
 
 # --- probes -----------------------------------------------------------------------------------
@@ -468,9 +547,17 @@ def trained(nb, kind, **changes):
         agent_steps=2_000, gamma=0.9, hidden=(32, 32), epsilon_end=1.0, capacity=500, batch=32,
         learn_start=60, train_every=1, updates_per_train=1, lr=0.01, target_every=10,
     )  # fmt: skip
-    config = nb["Config"](**{**settings, **changes})
-    body = lambda: nn.Sequential(nn.Linear(1, 32), nn.ReLU())  # noqa: E731
-    brain = nb["cart_brain"](config, np.random.default_rng(0), body)
+    config = nb["Switches"](**{**settings, **changes})
+    return run(nb, kind, config, nb["switched_brain"](config, np.random.default_rng(0), small_body))
+
+
+def small_body():
+    body = nn.Sequential(nn.Linear(1, 32), nn.ReLU())
+    body.features = 32
+    return body
+
+
+def run(nb, kind, config, brain):
     nb["Environment"](nb["Agent"](brain), config, seed=0, env=TimeLimit(kind(), 5)).run()
     brain.q_net.eval()
     return brain
@@ -560,9 +647,20 @@ CHOICES = [k for k in SHORT if any(len(set(q)) > 1 for q in k.expected.values())
 
 
 @pytest.mark.parametrize("kind", CHOICES, ids=lambda kind: kind.__name__)
-def test_rainbow_finds_the_best_action(kind):
+@pytest.mark.parametrize("switched", [True, False])
+def test_rainbow_finds_the_best_action(kind, switched):
     """Noise alone explores well enough."""
-    brain = trained(NB, kind, **METHODS["all"], n_step=3, noisy=True)
+    if switched:
+        brain = trained(NB, kind, **METHODS["all"], n_step=3, noisy=True)
+    else:
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+        config = NB["Config"](
+            atoms=31, low=-1.5, high=1.5, agent_steps=2_000, gamma=0.9, capacity=500, batch=32,
+            learn_start=60, train_every=1, updates_per_train=1, lr=0.01, target_every=10,
+        )  # fmt: skip
+        brain = NB["cart_brain"](config, np.random.default_rng(0), small_body)
+        run(NB, kind, config, brain)
     for obs, expected in kind.expected.items():
         if len(set(expected)) > 1:
             assert brain.greedy(np.array([[obs]], np.float32))[0] == np.argmax(expected)
@@ -616,8 +714,8 @@ def test_patches_are_the_convolution_of_notebook_4():
 @pytest.mark.parametrize("name", ["dqn", "rainbow"])
 def test_pong_trains_and_takes_the_background_away_before_the_first_update(name):
     config = PONG["PONG_VARIANTS"][name]
-    config = replace(config, agent_steps=160, learn_start=64, capacity=800, select_every=10**6)
-    brain, curve, games = PONG["train_pong"](config, seed=0)
+    config = replace(config, agent_steps=160, learn_start=64, capacity=800)
+    brain, curve, games = PONG["train_pong"](config, seed=0, select_every=10**6)
     assert brain.updates > 0 and not curve and not games  # 20 steps of each game
     for network in (brain.q_net, brain.target_net):
         assert network.body.mean_frame.mean() > 10
@@ -644,6 +742,7 @@ def changes(which):
 def test_variants_differ_by_their_switches_only():
     expected = {
         "dqn": {},
+        "dqn_n_step": {"n_step": 3},
         "noisy": {"noisy": True},
         "noisy_step": {"noisy": True, "noise_every": 1},
         "c51": {"distribution": "c51"},

@@ -16,72 +16,53 @@
 # %% [markdown]
 # # Solutions to notebook 7
 #
-# [Open in Colab](https://colab.research.google.com/github/OWNER/dqn-ladder/blob/main/notebooks/solutions/07_rainbow.ipynb)
-#
-# Each exercise as it stands in the notebook, and one answer that is right; yours may look quite
-# different. What the check accepts is right.
+# One answer to each exercise after the summary of
+# [notebook 7](../07_rainbow.ipynb). Yours may look different and be right. The
+# exercises before the summary have our version right below them.
 
-# %% tags=["setup"]
-import os
-import subprocess
+# %% tags=["setup", "hide-input"]
 import sys
 from pathlib import Path
 
-REPOSITORY = "https://github.com/OWNER/dqn-ladder"
-if "google.colab" in sys.modules and not Path("../helpers").is_dir():  # Colab has this file alone
-    if not Path("dqn-ladder").is_dir():
-        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dqn-ladder"], check=True)
-    os.chdir("dqn-ladder/notebooks")
-HOMES = [p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers" / "colab.py").is_file()]
-if not HOMES:
-    raise FileNotFoundError(f"the rest of the course is not here: git clone {REPOSITORY}")
-ROOT = HOMES[0]
-sys.path.insert(0, str(ROOT))
-
+sys.path.insert(0, str(Path(__file__).parents[3]))
 from helpers.colab import install_missing
+from helpers.runtime import ROOT
 
 install_missing(ROOT / "requirements.txt")
 
 # %%
-from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-
-from exercises.rainbow import check_noise, check_project, check_quantile_loss
+from exercises.rainbow import check_quantile_loss
 from helpers.evaluation import evaluate
-from helpers.runtime import profile
+from helpers.plotting import show
+from helpers.runtime import profile, seed_everything
 from tools.definitions import load_definitions
+from torch import nn
+
+NAMES = [
+    "project", "c51_loss", "squeeze", "factorised_noise", "NoisyLinear",
+    "Config", "CartBody", "stream", "QNetwork", "losses", "NStep",
+    "make_batch", "Brain", "CLIP_NORM", "draw", "update", "cart_brain",
+    "Agent", "Environment", "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "Run",
+    "train", "outcomes", "quantile_loss",
+]  # fmt: skip
+nb = load_definitions("07_rainbow", NAMES)
+torch.set_num_threads(1)
+QUICK = profile() == "quick"
 
 # %% [markdown]
-# ### Exercise 1
+# **Exercise 7.5**
 #
-# By hand: the atoms move to 0.5, 1.5 and 2.5. Half of 0.2 goes to atom 0, half to atom 1; half of
-# 0.3 to atom 1, half to atom 2; 2.5 is beyond the end, so all 0.5 go to atom 2. Result: 0.1, 0.25,
-# 0.65. The mean was 1.3 and should be 1.8 now; it is 1.55, as what lies beyond the last atom was
-# moved back to it.
-
-
-# %%
-def my_project(probability, reward, discount, support):
-    """Probabilities (B, N), reward (B,), discount (B,), support (N,) to probabilities (B, N)."""
-    moved = reward[:, None] + discount[:, None] * support  # (B, N)
-    width = support[1] - support[0]
-    place = (moved.clamp(support[0], support[-1]) - support[0]) / width
-    nearness = 1 - (place[:, :, None] - torch.arange(len(support))).abs()  # (B, N, N)
-    return (probability[:, :, None] * nearness.clamp(min=0)).sum(dim=1)
-
-
-assert check_project(my_project)
-
-# %% [markdown]
-# ### Exercise 2
+# Both slopes in one expression: for an outcome above θ the first term is the
+# larger one, for an outcome below it the second.
 
 
 # %%
 def my_quantile_loss(theta, outcome, tau):
-    """One number θ against outcomes (B,): their mean loss."""
+    """One number theta against outcomes (B,): their mean loss."""
     above = outcome - theta
     return torch.maximum(tau * above, (tau - 1) * above).mean()
 
@@ -89,75 +70,128 @@ def my_quantile_loss(theta, outcome, tau):
 assert check_quantile_loss(my_quantile_loss)
 
 # %% [markdown]
-# ### Exercise 3
-
-
-# %%
-def my_noise(draws_in, draws_out):
-    """Draws (I,) and (J,) to noise (J, I), as a weight matrix has it."""
-    small, large = (x.sign() * x.abs().sqrt() for x in (draws_in, draws_out))
-    return torch.outer(large, small)
-
-
-assert check_noise(my_noise)
-
-# %% [markdown]
-# ### Exercise 4
+# **Exercise 7.6**
 #
-# A fall now is cut to −0.5. But its neighbours are not cut a second time: they learn from what the
-# network says of it, and −0.5 · 0.99^k lies inside the range.
+# A fall in the next step has the value −1, which lies beyond the end, so the
+# projection moves it to −0.5. Earlier steps are not cut a second time: their
+# targets start from what the network says, and $-0.5 \cdot 0.99^k$ lies inside
+# the range.
 
 # %%
-NAMES = [
-    "Config", "RAINBOW", "CartBody", "NoisyLinear", "QNetwork", "project", "quantile_loss",
-    "next_distribution", "losses", "NStep", "make_batch", "epsilon", "beta", "descend", "Brain",
-    "draw", "update", "cart_brain", "Agent", "Environment", "SELECTION_SEEDS", "TEST_SEEDS",
-    "ARENA", "Run", "CURVE", "mean_sigma", "explored", "noise_now", "train",
-]  # fmt: skip
-nb = load_definitions("07_rainbow", NAMES)
-torch.set_num_threads(1)
 support = torch.linspace(-0.5, 0, 51)
-distribution = F.one_hot(torch.tensor([0]), 51).float()  # any: the discount is 0 at the end
+distribution = F.one_hot(
+    torch.tensor([0]), 51
+).float()  # any: the discount is 0
 reward, discount = torch.tensor([-1.0]), torch.tensor([0.0])  # the fall
 for agent_steps in range(0, 70, 3):
     distribution = nb["project"](distribution, reward, discount, support)
     if agent_steps in (0, 3, 24, 69):
-        value = (distribution * support).sum().item()
-        true = -(0.99**agent_steps)
-        print(f"a fall in {agent_steps:>2} agent steps: {value:.3f}, true {true:.3f}")
-    reward, discount = torch.tensor([0.0]), torch.tensor([0.99**3])  # three agent steps earlier
-if profile() == "full":
-    narrow = nb["train"](replace(nb["RAINBOW"], low=-0.5), seed=0)
-    print(f"trained with low = -0.5, last agent: {narrow.test.mean:.0f} agent steps")
+        value, true = (
+            (distribution * support).sum().item(),
+            -(0.99**agent_steps),
+        )
+        print(f"{agent_steps:>2} agent steps: {value:.3f}, true {true:.3f}")
+    reward, discount = torch.tensor([0.0]), torch.tensor([0.99**3])  # 3 earlier
+
+if not QUICK:
+    narrow = nb["train"](nb["Config"](low=-0.5), seed=0)
+    print(f"trained with low = -0.5: {narrow.test.mean:.0f} agent steps")
 
 # %% [markdown]
-# All values are halved, and none is lost: what counts is which of two is larger, and that stays.
-# Only falls within the same three agent steps look alike. So the agent should play as before, and
-# with this seed it does: 444 agent steps are within the range of the recorded seeds, 405 to 500.
-
-# %% [markdown]
-# ### Exercise 5
+# All values are halved and none is lost. The greedy action depends on which of
+# two values is larger, and that stays the same, except for falls within the
+# same three agent steps. So we expect an agent that plays about as well. The
+# training above is one seed; it can only show that such an agent can learn.
 #
-# With this seed it does not pay: the careful agent falls a little earlier. Nothing in this game
-# happens by chance, so the action with the better mean mostly has the better worst cases too. Where
-# the two disagree, perhaps the tail is to blame: it was learned from the fewest examples. Where a
-# game is risky (a short way along a cliff), the careful agent would take the longer way.
+# **Exercise 7.7**
 
 # %%
-run = nb["train"](nb["RAINBOW"], seed=0, stop_at=475 if profile() == "quick" else np.inf)
+run = nb["train"](nb["Config"](), seed=0, stop_at=475 if QUICK else np.inf)
 net = run.brain.q_net
 net.load_state_dict(run.best)
 
 
 def careful(obs, worst=0.1):
-    """Actions (N,) with the best mean of their worst outcomes."""
+    """Actions (N,) with the highest mean of their worst outcomes."""
     net.eval()
     with torch.inference_mode():
-        probability = torch.softmax(net(torch.from_numpy(obs)), dim=-1)  # (N, A, atoms)
-    before = probability.cumsum(dim=-1) - probability
-    counted = (worst - before).clamp(min=0).minimum(probability)  # of each atom, from the worst
+        probability = torch.softmax(net(torch.from_numpy(obs)), dim=-1)
+    before = probability.cumsum(dim=-1) - probability  # (N, A, atoms)
+    counted = (worst - before).clamp(min=0).minimum(probability)
     return ((counted * net.support).sum(dim=-1) / worst).argmax(dim=1).numpy()
 
 
 for name, choose in {"mean": run.brain.greedy, "worst 10 %": careful}.items():
-    print(f"{name:<11}{evaluate(choose, nb['ARENA'], 5_000_000).mean:.0f} agent steps")
+    print(
+        f"{name:<11}{evaluate(choose, nb['ARENA'], 5_000_000).mean:.0f} steps"
+    )
+
+# %% [markdown]
+# CartPole has no randomness after the reset, so the action with the better mean
+# usually has the better worst case too, and there is little to gain. The tail
+# is also learned from the fewest examples, so it is the least reliable part of
+# the distribution. Caution matters where the game itself is risky: next to a
+# cliff with wind, a careful agent takes the longer way.
+#
+# **Exercise 7.8**
+#
+# The quantile loss for a random τ is the same two slopes; only τ now differs
+# from sample to sample and also goes into the network.
+
+
+# %%
+class ImplicitQuantiles(nn.Module):
+    """τ (B,) to the quantile (B,) of one distribution."""
+
+    def __init__(self, features=64):
+        super().__init__()
+        self.features = nn.Parameter(torch.ones(features))  # of the only state
+        self.embed = nn.Linear(64, features)
+        self.output = nn.Sequential(
+            nn.Linear(features, 64), nn.ReLU(), nn.Linear(64, 1)
+        )
+
+    def forward(self, tau):
+        cosines = torch.cos(
+            torch.pi * torch.arange(64) * tau[:, None]
+        )  # (B, 64)
+        return self.output(self.features * F.relu(self.embed(cosines)))[:, 0]
+
+
+rng = seed_everything(0)
+net = ImplicitQuantiles()
+optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+for _ in range(1_000 if QUICK else 4_000):
+    tau, outcome = torch.rand(256), nb["outcomes"](rng, 256)
+    u = outcome - net(tau)
+    loss = torch.maximum(tau * u, (tau - 1) * u).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+# %%
+import matplotlib.pyplot as plt
+
+levels = torch.arange(0.01, 1, 0.01)
+with torch.inference_mode():
+    values = net(levels)
+many = np.sort(nb["outcomes"](rng, 20_000).numpy())
+figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
+axes.plot(values, levels, "o", markersize=3, color="#1f4e8c", label="IQN")
+truth = np.linspace(0, 1, len(many))
+axes.plot(many, truth, color="#e8743b", linewidth=1, label="truth")
+axes.set(
+    title="An implicit quantile network on the lottery",
+    xlabel="outcome",
+    ylabel="τ: share of outcomes below",
+)
+axes.legend(fontsize=8)
+show(figure, "07_iqn")
+print(f"mean of 99 quantiles {values.mean():.2f}; of the lottery 1.80")
+
+# %% [markdown]
+# One network answers for *any* τ, also for values between the 25 fixed ones,
+# and its size does not grow with their number. An agent can ask for as many
+# quantiles as it wants, or for low ones only: that is the careful agent of the
+# previous exercise. The price: nothing forces the quantiles to be in order, and
+# the jump at τ = 0.7 is rounded off.
