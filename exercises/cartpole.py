@@ -1,4 +1,4 @@
-"""Checks for notebook 02: columns, the ring of a memory, picking values, losses, targets."""
+"""Checks for notebook 02: mini-batches, targets, predictions, the loss, one gradient step."""
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ def check_columns(function):
     ]  # fmt: skip
     answer = call(function, rows)
     if len(answer) == 6 and all(isinstance(part, (Transition, tuple, list)) for part in answer):
-        raise Wrong("these are still rows; `zip(*transitions)` makes columns of them")
+        raise Wrong("these are still rows; `zip(*transitions)` turns them into columns")
     if len(answer) != 5:
         raise Wrong(
             "expected the five columns obs, action, reward, next_obs, terminated; got "
@@ -30,7 +30,7 @@ def check_columns(function):
     if not isinstance(answer, Transition):
         raise Wrong(
             f"expected a `Transition` of columns, got a {type(answer).__name__}: `batch.obs` would "
-            "not work.\n  `Transition(*columns)` makes one."
+            "not work.\n  `Transition(*columns)` builds one."
         )
     for name, got, column in zip(Transition._fields, answer, zip(*rows, strict=True), strict=True):
         expected = np.stack(column).astype(float)
@@ -42,12 +42,12 @@ def check_columns(function):
     for name, got in (("obs", obs), ("reward", reward), ("next_obs", next_obs)):
         if got.dtype != torch.float32:
             raise Wrong(
-                f"expected `{name}` in float32, as the weights are; got {got.dtype}.\n  A network "
-                "of 32-bit weights refuses 64-bit numbers, or the loss becomes 64-bit unnoticed."
+                f"expected `{name}` in float32 like the weights, got {got.dtype}.\n  A network "
+                "with 32-bit weights rejects 64-bit inputs; a 64-bit reward makes the loss 64-bit."
             )
     if action.dtype != torch.int64:
         raise Wrong(
-            f"expected `action` in int64, got {action.dtype}.\n  `gather` takes nothing else."
+            f"expected `action` in int64, got {action.dtype}.\n  `gather` accepts no other type."
         )
     if terminated.dtype not in (torch.bool, torch.float32):
         raise Wrong(f"expected `terminated` as bool or float32, got {terminated.dtype}")
@@ -62,12 +62,12 @@ def check_ring(ring):
     held = list(call(memory.items))
     if not held:
         raise Wrong(
-            "pushed a, and items() gives nothing.\n  Does `push` store it, and does `len()` know?"
+            "pushed a, but items() is empty.\n  Does `push` store it, and does `len()` count it?"
         )
     if any(item is None for item in held):
         raise Wrong(
-            f"one item in a ring of 3, and items() gives {held}.\n  Only what is stored: "
-            "`places[:len(self)]`; and the first item belongs into the first place."
+            f"pushed one item into a ring of 3, and items() returns {held}.\n  Return only what is "
+            "stored, `places[:len(self)]`, and put the first item into the first place."
         )
     pushed = ["a"]
     for item in "bcdefgh":  # twice round
@@ -77,30 +77,30 @@ def check_ring(ring):
         told = f"pushed {', '.join(pushed)} into a ring of 3"
         if len(held) > 3:
             raise Wrong(
-                f"{told} and it holds {held}.\n  It never forgets: a training would fill the "
-                "machine's memory."
+                f"{told} and it holds {held}.\n  It never drops an item, so a long training "
+                "would fill the computer's memory."
             )
         if held == ["a", "b", "c"] != expected:
             raise Wrong(
-                f"{told} and it holds a, b, c.\n  When it is full it takes nothing new; it should "
-                "forget the oldest."
+                f"{told} and it holds a, b, c.\n  Once full it accepts nothing new; it should "
+                "overwrite the oldest item."
             )
         if held != expected:
             raise Wrong(
                 f"{told}, expected {', '.join(expected)}, got {', '.join(map(str, held))}.\n  "
-                "Which one is overwritten? Always the oldest; then the next place, round and round."
+                "Always overwrite the oldest item, then move on to the next place, in a circle."
             )
     if len(memory) != 3:
-        raise Wrong(f"expected len() to be 3, what is stored; got {len(memory)}")
+        raise Wrong(f"expected len() to be 3, the number of stored items; got {len(memory)}")
     if list(ring(5).items()):
         raise Wrong(
-            "a new ring holds the items of another: they share one list.\n  Make the list in "
-            "`__init__`, not in the class."
+            "a new ring already holds the items of another one: they share one list.\n  Create the "
+            "list in `__init__`, not in the class body."
         )
     small = ring(5)
     small.push("a")
     if len(small) != 1:
-        raise Wrong(f"one item in a ring of 5: expected len() 1, got {len(small)}")
+        raise Wrong(f"pushed one item into a ring of 5: expected len() 1, got {len(small)}")
 
 
 @exercise
@@ -112,14 +112,17 @@ def check_pick(function):
         action = torch.from_numpy(rng.integers(0, 3, size))
         expected = q[torch.arange(size), action]
         mistakes = [
-            ("That is (B, 1): drop the second dimension, `[:, 0]`.", expected[:, None]),
+            ("The shape is (B, 1): drop the second dimension with `[:, 0]`.", expected[:, None]),
             (
-                "`q[:, action]` takes these columns from *every* row. Each row has its own action: "
-                "`gather`, or `q[torch.arange(B), action]`.",
+                "`q[:, action]` takes these columns from *every* row, but each row has its own "
+                "action. Use `gather`, or `q[torch.arange(B), action]`.",
                 q[:, action],
             ),
-            ("That is the largest value; the action taken may be another.", q.max(dim=1).values),
-            ("`q[action]` takes whole rows.", q[action]),
+            (
+                "These are the largest values; the action taken may be a different one.",
+                q.max(dim=1).values,
+            ),
+            ("`q[action]` selects whole rows.", q[action]),
         ]
         compare(call(function, q, action), expected, "values", mistakes)
 
@@ -131,22 +134,22 @@ def check_huber(function):
     size = error.abs()
     expected = torch.where(size <= 1, 0.5 * error**2, size - 0.5)
     mistakes = [
-        ("That is the squared error: large errors pull without limit.", 0.5 * error**2),
-        ("That is the squared error, without the ½ even.", error**2),
+        ("That is the squared error: the gradient of a large error has no limit.", 0.5 * error**2),
+        ("That is the squared error, and the ½ is missing too.", error**2),
         ("That is the absolute error: it has a corner at 0.", size),
-        ("The two parts do not meet at 1: the straight one is |error| − ½.",
+        ("The two parts do not meet at 1: the straight part is |error| − ½.",
          torch.where(size <= 1, 0.5 * error**2, size)),
-        ("Negative errors must count like positive ones.",
+        ("Negative errors must count like positive ones: use the absolute value.",
          torch.where(error <= 1, 0.5 * error**2, error - 0.5)),
-        ("The square part lacks its ½.", torch.where(size <= 1, error**2, size - 0.5)),
-        ("That is the mean; here the loss of each error is asked for.", expected.mean()),
+        ("The ½ of the square part is missing.", torch.where(size <= 1, error**2, size - 0.5)),
+        ("That is the mean; return the loss of each error instead.", expected.mean()),
     ]  # fmt: skip
     compare(call(function, error), expected, "losses", mistakes)
 
 
 @exercise
 def check_target(function):
-    """``function(q_net, reward, next_obs, terminated, gamma)`` to targets (B,), not trained."""
+    """``function(q_net, reward, next_obs, terminated, gamma)`` to targets (B,), no gradient."""
     torch.manual_seed(0)
     q_net, gamma = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), 0.9
     reward, next_obs = torch.randn(6), torch.randn(6, 4)
@@ -156,17 +159,18 @@ def check_target(function):
     best = next_q.max(dim=1).values
     expected = reward + gamma * (1 - terminated) * best
     mistakes = [
-        ("That counts a future after the end of the game.", reward + gamma * best),
+        ("That adds future reward after the end of a game.", reward + gamma * best),
         ("γ is missing.", reward + (1 - terminated) * best),
         ("That is the mean over the actions.", reward + gamma * (1 - terminated) * next_q.mean(1)),
-        ("The reward is masked as well; only the future ends.",
+        ("The reward is masked too; mask only the value of the next observation.",
          (1 - terminated) * (reward + gamma * best)),
         ("The reward is missing.", gamma * (1 - terminated) * best),
-        ("The mask is the other way round: it should be 1 where the game goes on.",
+        ("The mask is inverted: it should be 1 where the game goes on.",
          reward + gamma * terminated * best),
-        ("That is the largest value of the whole batch; each row has its own: dim=1.",
+        ("That is the largest value of the whole batch; take one per row: `dim=1`.",
          reward + gamma * (1 - terminated) * next_q.max()),
-        ("(B,) met (B, 1) and became a (B, B) table: leave out `keepdim`, or drop that dimension.",
+        ("(B,) and (B, 1) were broadcast to a (B, B) table: leave out `keepdim`, or drop the "
+         "second dimension.",
          reward + gamma * (1 - terminated) * best[:, None]),
     ]  # fmt: skip
     answer = function(q_net, reward.clone(), next_obs.clone(), terminated.clone(), gamma)
@@ -176,6 +180,90 @@ def check_target(function):
     parts = answer if isinstance(answer, (list, tuple)) else [answer]
     if any(isinstance(part, torch.Tensor) and part.requires_grad for part in parts):
         raise Wrong(
-            "the numbers are right, but a gradient runs through them.\n  The network would learn "
-            "to move its own target: compute it under `torch.no_grad()`."
+            "the numbers are right, but a gradient flows through them.\n  The network would learn "
+            "to move its own targets: compute them under `torch.no_grad()`."
         )
+
+
+class Counting(torch.optim.SGD):
+    """Plain gradient descent that counts its steps."""
+
+    steps = 0
+
+    def step(self, closure=None):
+        """Step, and count it."""
+        self.steps += 1
+        return super().step(closure)
+
+
+def _two_steps(function, seed=0):
+    """Weights of a small network after each of two calls of a ``fit_once``, and the optimizer."""
+    torch.manual_seed(seed)
+    q_net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    optimizer, weights, answers = Counting(q_net.parameters(), lr=0.1), [], []
+    for _ in range(2):
+        batch = Transition(torch.randn(6, 4), torch.randint(3, (6,)), None, None, None)
+        answers.append(function(q_net, optimizer, batch, 2 * torch.randn(6)))
+        weights.append(nn.utils.parameters_to_vector(q_net.parameters()).detach().clone())
+    return weights, q_net, optimizer, answers
+
+
+def _reference(loss=nn.functional.smooth_l1_loss, choose=None, clear=True):
+    """A ``fit_once`` with another loss, another choice of values, or gradients that add up."""
+    choose = choose or (lambda q, action: q.gather(1, action[:, None])[:, 0])
+
+    def fit_once(q_net, optimizer, batch, target):
+        if clear:
+            optimizer.zero_grad()
+        loss(choose(q_net(batch.obs), batch.action), target).backward()
+        optimizer.step()
+
+    return fit_once
+
+
+def _all_pairs(predicted, target):
+    """Huber loss of every prediction with every target."""
+    return nn.functional.huber_loss(*torch.broadcast_tensors(predicted[:, None], target))
+
+
+@exercise
+def check_fit_once(function):
+    """``function(q_net, optimizer, batch, target)``: one optimizer step, in place."""
+    torch.manual_seed(0)
+    start = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    before = nn.utils.parameters_to_vector(start.parameters()).detach()
+    weights, q_net, optimizer, answers = _two_steps(function)
+    if torch.equal(weights[1], before):
+        if optimizer.steps:
+            raise Wrong(
+                "`optimizer.step()` ran, but without a gradient.\n  The order is `zero_grad`, "
+                "`backward`, `step`."
+            )
+        if any(weight.grad is not None for weight in q_net.parameters()):
+            raise Wrong(
+                "there are gradients, but the weights did not move.\n  Call `optimizer.step()` "
+                "after `loss.backward()`."
+            )
+        if all(map(nothing, answers)):
+            raise Nothing
+        raise Wrong("the weights did not move.\n  Call `loss.backward()`, then `optimizer.step()`.")
+    huber = nn.functional.smooth_l1_loss
+    mistakes = [
+        ("The gradients of the two updates add up: call `optimizer.zero_grad()` first.",
+         _reference(clear=False)),
+        ("That is the squared error; here the Huber loss is asked for.",
+         _reference(nn.functional.mse_loss)),
+        ("That is half the squared error; here the Huber loss is asked for.",
+         _reference(lambda p, t: 0.5 * nn.functional.mse_loss(p, t))),
+        ("That is the sum of the losses; take their mean.",
+         _reference(lambda p, t: huber(p, t, reduction="sum"))),
+        ("(B, 1) and (B,) were broadcast: every prediction is compared with every target. Drop "
+         "the second dimension of the prediction with `[:, 0]`.", _reference(_all_pairs)),
+        ("The prediction is the value of the action taken, not the largest one.",
+         _reference(choose=lambda q, action: q.max(dim=1).values)),
+        ("The step goes uphill: the loss grows. Is there a minus sign too many?",
+         _reference(lambda p, t: -huber(p, t))),
+    ]  # fmt: skip
+    expected = _two_steps(_reference())[0]
+    cases = [(hint, _two_steps(mistaken)[0][1] - before) for hint, mistaken in mistakes]
+    compare(weights[1] - before, expected[1] - before, "changes of the weights", cases)

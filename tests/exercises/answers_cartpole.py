@@ -6,7 +6,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from exercises.cartpole import check_columns, check_huber, check_pick, check_ring, check_target
+from exercises.cartpole import (
+    check_columns,
+    check_fit_once,
+    check_huber,
+    check_pick,
+    check_ring,
+    check_target,
+)
 from helpers.replay import Transition
 
 
@@ -177,12 +184,12 @@ class LengthMissing(SecondFirst):
 
 WRONG_RINGS = {
     "list assignment index out of range": OnceRound,
-    "belongs into the first place": SecondFirst,
-    "does `len()` know": LengthMissing,
-    "Only what is stored": EmptyPlaces,
-    "never forgets": Endless,
-    "takes nothing new": Full,
-    "Always the oldest": NewestOut,
+    "into the first place": SecondFirst,
+    "does `len()` count it": LengthMissing,
+    "Return only what is stored": EmptyPlaces,
+    "never drops": Endless,
+    "accepts nothing new": Full,
+    "Always overwrite the oldest": NewestOut,
     "len()": WrongLength,
     "share one list": Shared,
 }
@@ -201,12 +208,12 @@ WRONG_PICKS = {
 }
 
 WRONG_HUBERS = {
-    "without limit": lambda e: 0.5 * e**2,
-    "½ even": lambda e: e**2,
+    "no limit": lambda e: 0.5 * e**2,
+    "the ½ is missing too": lambda e: e**2,
     "corner at 0": lambda e: e.abs(),
     "do not meet": lambda e: torch.where(e.abs() <= 1, 0.5 * e**2, e.abs()),
     "Negative": lambda e: torch.where(e <= 1, 0.5 * e**2, e - 0.5),
-    "lacks its ½": lambda e: torch.where(e.abs() <= 1, e**2, e.abs() - 0.5),
+    "½ of the square part": lambda e: torch.where(e.abs() <= 1, e**2, e.abs() - 0.5),
     "mean": lambda e: F.smooth_l1_loss(e, torch.zeros_like(e)),
 }
 
@@ -235,15 +242,71 @@ WRONG_TARGETS = {
     "after the end": lambda n, r, o, t, g: r + g * best(n, o),
     "γ is missing": lambda n, r, o, t, g: r + (1 - t) * best(n, o),
     "mean": lambda n, r, o, t, g: r + g * (1 - t) * n(o).mean(1).detach(),
-    "masked as well": lambda n, r, o, t, g: (1 - t) * (r + g * best(n, o)),
-    "other way round": lambda n, r, o, t, g: r + g * t * best(n, o),
+    "masked too": lambda n, r, o, t, g: (1 - t) * (r + g * best(n, o)),
+    "inverted": lambda n, r, o, t, g: r + g * t * best(n, o),
     "whole batch": lambda n, r, o, t, g: r + g * (1 - t) * best(n, o).max(),
     "`keepdim`": lambda n, r, o, t, g: r + g * (1 - t) * best(n, o)[:, None],
-    "move its own target": lambda n, r, o, t, g: [
+    "move its own targets": lambda n, r, o, t, g: [
         a + g * (1 - b) * n(x).max() for a, b, x in zip(r, t, o, strict=True)
     ],
     "reward is missing": lambda n, r, o, t, g: g * (1 - t) * best(n, o),
     "a gradient": lambda n, r, o, t, g: r + g * (1 - t) * n(o).max(1).values,
+}
+
+
+def fit_gather(q_net, optimizer, batch, target):
+    predicted = q_net(batch.obs).gather(1, batch.action[:, None])[:, 0]
+    loss = F.smooth_l1_loss(predicted, target)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def fit_rows(q_net, optimizer, batch, target):
+    optimizer.zero_grad()
+    predicted = q_net(batch.obs)[torch.arange(len(target)), batch.action]
+    F.huber_loss(predicted, target).backward()
+    optimizer.step()
+    return predicted.detach()
+
+
+def fit_late_zero(q_net, optimizer, batch, target):
+    predicted = (q_net(batch.obs) * F.one_hot(batch.action, 3)).sum(dim=1)
+    size = (predicted - target).abs()
+    torch.where(size <= 1, 0.5 * size**2, size - 0.5).mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def fit(loss=F.smooth_l1_loss, column=lambda q, a: q.gather(1, a[:, None])[:, 0], order="zbs"):
+    """An update with its parts exchanged: z zero_grad, b backward, s step."""
+
+    def fit_once(q_net, optimizer, batch, target):
+        value = loss(column(q_net(batch.obs), batch.action), target)
+        calls = {"z": optimizer.zero_grad, "b": value.backward, "s": optimizer.step}
+        for name in order:
+            calls[name]()
+
+    return fit_once
+
+
+def pairs(predicted, target):
+    errors = predicted - target
+    return F.smooth_l1_loss(errors, torch.zeros_like(errors))
+
+
+WRONG_FITS = {
+    "add up": fit(order="bs"),
+    "`optimizer.step()` ran": fit(order="bzs"),
+    "there are gradients": fit(order="zb"),
+    "did not move.\n  Call `loss.backward()`": lambda *given: 0.5,
+    "That is the squared error": fit(F.mse_loss),
+    "half the squared": fit(lambda p, t: 0.5 * F.mse_loss(p, t)),
+    "the sum of the losses": fit(lambda p, t: F.smooth_l1_loss(p, t, reduction="sum")),
+    "every prediction": fit(pairs, lambda q, a: q.gather(1, a[:, None])),
+    "not the largest": fit(column=lambda q, a: q.max(1).values),
+    "uphill": fit(lambda p, t: -F.smooth_l1_loss(p, t)),
+    "changes of the weights": fit(F.l1_loss),
 }
 
 RIGHT = [
@@ -267,6 +330,7 @@ RIGHT = [
         ],
     ),
     (check_target, [target_no_grad, target_detach, target_loop]),
+    (check_fit_once, [fit_gather, fit_rows, fit_late_zero]),
 ]
 WRONG = [
     (check_columns, WRONG_COLUMNS),
@@ -274,4 +338,5 @@ WRONG = [
     (check_pick, WRONG_PICKS),
     (check_huber, WRONG_HUBERS),
     (check_target, WRONG_TARGETS),
+    (check_fit_once, WRONG_FITS),
 ]
