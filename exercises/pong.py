@@ -1,8 +1,10 @@
-"""Checks for notebook 04: stacks, frames in memory, autoreset, scores, n-step targets."""
+"""Checks for notebook 04: units, scores, autoreset, memory, convolutions, n-step targets."""
+
+import math
 
 import numpy as np
 
-from exercises import Wrong, as_array, call, compare, exercise
+from exercises import Wrong, as_array, call, call_each, compare, exercise
 
 H = W = 84
 
@@ -12,10 +14,78 @@ def _pictures(count, seed=0):
 
 
 @exercise
+def check_counts(function):
+    """``function(hours)`` of play to three counts: emulator frames, agent steps, updates.
+
+    60 frames a second, 4 frames per agent step, one update every 4 agent steps.
+    """
+    for hours in (1, 2.5, 38 * 24):
+        seconds = 3600 * hours
+        frames, decisions, updates = 60 * seconds, 15 * seconds, 15 * seconds / 4
+        mistakes = [
+            (
+                "Every frame is counted as an agent step, but an agent step lasts four frames. "
+                "This is the usual factor of four.",
+                [frames, frames, frames / 4],
+            ),
+            (
+                "There are fewer agent steps than frames: divide by four.",
+                [frames, 4 * frames, frames],
+            ),
+            (
+                "That is an update every agent step; here there is one every four agent steps.",
+                [frames, decisions, decisions],
+            ),
+            (
+                "There are fewer updates than agent steps: divide by four.",
+                [frames, decisions, 4 * decisions],
+            ),
+            (
+                "An hour has 3,600 seconds; that counts minutes as seconds.",
+                [frames / 60, decisions / 60, updates / 60],
+            ),
+            (
+                "Asked for in the order frames, agent steps, updates.",
+                [updates, decisions, frames],
+            ),
+        ]
+        answer = as_array(call(function, hours))
+        compare(answer, [frames, decisions, updates], "counts", mistakes)
+
+
+@exercise
+def check_conv_size(function):
+    """``function(pixels, kernel, stride)`` to the pixels after a convolution without padding."""
+    inputs = [(84, 8, 4), (20, 4, 2), (9, 3, 1), (50, 8, 4), (10, 3, 2), (7, 7, 3)]
+    expected = [(n - k) // s + 1 for n, k, s in inputs]
+    mistakes = [
+        ("The first position counts too: + 1 is missing.", [(n - k) // s for n, k, s in inputs]),
+        (
+            "That is not a whole number: a filter that would stick out does not count. Round down.",
+            [(n - k) / s + 1 for n, k, s in inputs],
+        ),
+        (
+            "Round down: a filter that would stick out does not count.",
+            [math.ceil((n - k) / s) + 1 for n, k, s in inputs],
+        ),
+        ("The stride is not used.", [n - k + 1 for n, k, s in inputs]),
+        ("The size of the filter is not used.", [n // s for n, k, s in inputs]),
+        (
+            "The stride divides the number of moves, n - k, not n - k + 1.",
+            [(n - k + 1) // s for n, k, s in inputs],
+        ),
+        ("The filter has size k, not k + 1.", [(n - k - 1) // s + 1 for n, k, s in inputs]),
+    ]
+    asked = [f"{n} pixels, filter {k}, stride {s}" for n, k, s in inputs]
+    answers = call_each(function, inputs, asked)
+    compare(answers, expected, "an output size", mistakes, given=asked)
+
+
+@exercise
 def check_stacks(function):
     """``function(frames, is_first, t)`` to the 4 newest frames at t, (4, 84, 84), oldest first.
 
-    ``is_first[t]`` says that a game begins with frame t; what lies before its start is black.
+    ``is_first[t]`` says that a game begins with frame t; frames from before it are black.
     """
     frames = _pictures(10)
     is_first = np.zeros(10, bool)
@@ -36,33 +106,33 @@ def check_stacks(function):
     for t in (5, 9, 3, 7, 6, 1):
         mistakes = [
             (
-                "The stack holds frames of the game before: the agent would see a ball that "
+                "The stack holds frames of the previous game: the agent would see a ball that "
                 "belongs to another game.",
                 stack(t, black=False),
             ),
             ("The newest frame should come last.", stack(t, newest_first=True)),
-            ("Before the start the first frame is repeated; here it is black.", repeated(t)),
+            ("Before the start you repeat the first frame; here it is black.", repeated(t)),
             (
-                "The newest frame stands first, before the three older ones.",
+                "The newest frame comes first, before the three older ones.",
                 np.roll(stack(t), 1, 0),
             ),
         ]
         if t >= 4:
-            mistakes.append(("That ends with frame t - 1.", stack(t - 1)))
+            mistakes.append(("Your stack ends with frame t - 1.", stack(t - 1)))
         answer = call(function, frames, is_first, t)
         compare(answer, stack(t), "a stack of frames", mistakes)
         if getattr(answer, "dtype", None) is not None and "uint8" not in str(answer.dtype):
             raise Wrong(
                 f"the frames are right, but of dtype {answer.dtype}: expected uint8.\n  In "
-                "float32 a memory of 100,000 transitions takes four times as much: 2.8 GB for 0.7."
+                "float32, 100,000 frames take four times as much memory: 2.8 GB instead of 0.7."
             )
 
 
 @exercise
 def check_transitions(function):
-    """``function(terminated, truncated)`` of one environment to which steps are stored, (T,) each.
+    """``function(terminated, truncated)`` to which steps of one environment to store, (T,) each.
 
-    The environment resets on the step after an end; that step is no transition.
+    The environment resets on the step after an end; that step is not a transition.
     """
     cases = [
         ([0, 1, 0, 0, 0, 0, 1], [0, 0, 0, 0, 1, 0, 0]),
@@ -81,15 +151,15 @@ def check_transitions(function):
             ("The step that only resets is stored: it joins two games into one transition.",
              np.ones(len(over), bool)),
             (
-                "The last step of a game is left out, but that is a transition, and the one with "
-                "the news. The *next* one is none.",
+                "The last step of a game is left out, but it is a transition, and the one that "
+                "tells who won. The *next* step is not one.",
                 ~over,
             ),
-            ("The first step follows no other one (`np.roll` takes the last for it).",
+            ("No step comes before the first one (`np.roll` puts the last one there).",
              ~np.roll(over, 1)),
             ("After a time limit the environment resets as well.", after(terminated)),
             ("After a terminated game it resets as well.", after(truncated)),
-            ("Just the other way round.", ~after(over)),
+            ("It is the other way round.", ~after(over)),
         ]  # fmt: skip
         answer = call(function, terminated, truncated)
         compare(answer, after(over), "stored steps", mistakes)
@@ -110,19 +180,19 @@ def check_score(function):
         clipped = np.sign(rewards)
         mistakes = [
             (
-                "These are sums of *clipped* rewards. Clipping is for learning; a score counts "
+                "These are sums of *clipped* rewards. Clipping is for learning; a score adds up "
                 "what the game paid.",
                 [clipped[a:b].sum() for a, b in spans],
             ),
             ("The unfinished game at the end is counted.",
              [*scores, rewards[ends[-1] :].sum()]),
-            ("The counter is not set back to 0 when a game begins.",
+            ("The counter is not set back to 0 when a new game starts.",
              [rewards[:b].sum() for b in ends]),
-            ("That is the last reward of each game alone; a score is the sum of all.",
+            ("That is only the last reward of each game; a score is the sum of all.",
              rewards[over]),
-            ("The reward of the last step of a game is lost.",
+            ("The reward of the last step of each game is lost.",
              [rewards[a : b - 1].sum() for a, b in spans]),
-            ("That is the mean over all games; expected the score of each.", np.mean(scores)),
+            ("That is the mean over all games; expected one score per game.", np.mean(scores)),
         ]  # fmt: skip
         compare(call(function, rewards, over), scores, "scores", mistakes)
 
@@ -144,7 +214,7 @@ def check_n_step(function):
         expected = own + gamma**3 * alive * value
         mistakes = [
             (
-                "Rewards after the end of the game are counted: they belong to the next one.",
+                "Rewards after the end of the game are counted, but they belong to the next one.",
                 (powers * rewards).sum() + gamma**3 * alive * value,
             ),
             (
@@ -152,10 +222,10 @@ def check_n_step(function):
                 own + gamma**3 * value,
             ),
             (
-                "Only an end at the last step is looked at; the game may end before.",
+                "Only the last of the steps is checked for an end; the game may end earlier.",
                 (powers * rewards).sum() + gamma**3 * (1 - ends[-1]) * value,
             ),
-            ("The reward of the step that ends the game is lost; it is the one with the news.",
+            ("The reward of the step that ends the game is lost; it tells who won the point.",
              own - (powers[last] * rewards[last] if ends.any() else 0) + gamma**3 * alive * value),
             ("After three rewards the discount is γ³, not γ.", own + gamma * alive * value),
             ("The discount of the value is one power short.", own + gamma**2 * alive * value),
@@ -177,16 +247,19 @@ def check_bytes(function):
             expected = capacity * frame * (1 if once else 8)
             mistakes = [
                 (
-                    "That is a stack of four; stored once, it is one frame."
+                    "That is a stack of four; stored once, a transition adds one frame."
                     if once
-                    else "That is one stack; a transition has `obs` and `next_obs`.",
+                    else "That is one stack; a transition has two, `obs` and `next_obs`.",
                     capacity * frame * 4,
                 ),
                 ("That is for float32; a frame takes one byte a pixel.", 4 * expected),
-                ("One frame of both? Each stack has four.", capacity * frame * (1 if once else 2)),
-                ("Both ways cost the same here; storing each frame once takes an eighth.",
+                (
+                    "That is one frame per observation; each stack has four.",
+                    capacity * frame * (1 if once else 2),
+                ),
+                ("Both ways cost the same in yours; storing each frame once takes an eighth.",
                  capacity * frame * 8),
-                ("Both ways cost the same here; without sharing it is eight frames a transition.",
+                ("Both ways cost the same in yours; two stacks are eight frames.",
                  capacity * frame),
             ]  # fmt: skip
             answer = as_array(call(function, capacity, once))

@@ -7,440 +7,521 @@
 # ---
 
 # %% [markdown]
-# # 4. Pong from pixels
+# # 4 · Pong from pixels
 #
-# [Open in Colab](https://colab.research.google.com/github/OWNER/dqn-ladder/blob/main/notebooks/04_pong_dqn.ipynb)
+# **The agent sees only the screen, and learns to beat Pong's built-in player by
+# 19 points or more** (mean of ten greedy games without sticky actions, on each
+# recorded seed).
 #
-# **An agent that sees nothing but the screen learns to beat Pong's built-in player.** The
-# table of notebook 01 has become a network, and now the four numbers of CartPole become
-# 28,224 pixels. What keeps it affordable is the subject of this notebook.
+# [1 Q-table](01_q_table.ipynb) → [2 Q-network](02_cartpole_dqn.ipynb) →
+# [3 target network](03_target_network.ipynb) → **4 Pong** →
+# [5 double & dueling](05_double_dueling.ipynb) →
+# [6 prioritized & n-step](06_prioritized_nstep.ipynb) →
+# [7 Rainbow](07_rainbow.ipynb) → [8 faster training](08_faster_training.ipynb)
 #
-# Paper: Mnih et al., [*Human-level control through deep reinforcement
-# learning*](https://www.nature.com/articles/nature14236), Nature 2015.
-#
-# `quick`: a minute and a half on two CPU cores; it trains a little and then loads a trained agent.
-# `full`: trains that agent from nothing, in about 20 minutes on two CPU cores.
+# *45 minutes to read and run, 40 minutes of exercises. Quick mode: a minute and
+# a half. Full mode trains the agent, about 20 minutes on two idle CPU cores,
+# and resumes after an interruption.*
+
+# %% tags=["setup", "hide-input"]
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from helpers.runtime import start
+
+QUICK = start(
+    "04_pong_dqn",
+    trains="one agent on Pong (in quick mode only its first steps)",
+    full=22,
+    quick=1.5,
+    threads=2,
+)
 
 # %% [markdown]
 # ## You will be able to
 #
-# 1. turn an Atari game into observations a network can learn from, and say what each wrapper
-#    is for;
-# 2. compute the shapes inside a convolutional network, and the memory a replay buffer needs;
-# 3. train a DQN on pixels, stop it, and go on later;
-# 4. find out why a network that "does not learn" does not learn.
+# - turn an Atari screen into observations, and say what each step is for,
+# - tell emulator frames, agent steps and updates apart,
+# - compute the layer sizes of a convolutional network and the memory that
+#   replay needs,
+# - test what a network sees, and report a score with its protocol.
 #
-# **What changes from notebook 03:** the Brain gets a convolutional network. The target, the
-# target network and ε-greedy stay. Eight games run side by side, and the replay memory stores
-# frames instead of observations.
+# **What changes from [notebook 3](03_target_network.ipynb).** The Q-network
+# becomes convolutional, the replay memory stores frames, and eight games run at
+# once; `# CHANGED` marks these lines. Honestly, more changes: 3-step returns, a
+# falling learning rate, and training that can be interrupted. Target network
+# and ε-greedy stay.
 #
-# In a hurry? Put `%env DQN_PROFILE=quick` into a cell of its own before the next one.
+# Paper: Mnih et al.,
+# [*Human-level control through deep reinforcement learning*](https://www.nature.com/articles/nature14236),
+# Nature 2015.
 
-# %% tags=["setup"]
-import os
-import subprocess
-import sys
-from pathlib import Path
+# %% tags=["hide-input"]
+# @title The parts of the agent; new parts are orange
+from helpers.diagrams import dqn_parts
+from helpers.plotting import show
 
-REPOSITORY = "https://github.com/OWNER/dqn-ladder"
-if "google.colab" in sys.modules and not Path("../helpers").is_dir():  # Colab has this file alone
-    if not Path("dqn-ladder").is_dir():
-        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dqn-ladder"], check=True)
-    os.chdir("dqn-ladder/notebooks")
-HOMES = [p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers" / "colab.py").is_file()]
-if not HOMES:
-    raise FileNotFoundError(f"the rest of the course is not here: git clone {REPOSITORY}")
-ROOT = HOMES[0]
-sys.path.insert(0, str(ROOT))
+labels = {
+    "environment": "8 games of Pong",
+    "memory": "frame memory",
+    "q_net": "convolutional\nQ-network",
+    "target_net": "convolutional\ntarget network",
+    ("memory", "q_net"): "stacks of\n4 frames",
+}
+figure = dqn_parts(new=["memory", "q_net"], labels=labels)
+show(figure, "04_parts")
 
-from helpers.colab import install_missing
+# %% [markdown]
+# ## Frames, agent steps and updates
+#
+# Pong runs in the Arcade Learning Environment (ALE), an emulator of the Atari
+# 2600 console. We play the green paddle on the right. A player who misses the
+# ball loses the point, so the reward is +1 or −1. The game ends when one player
+# has 21 points. Its **score** is between −21 and +21.
 
-install_missing(ROOT / "requirements.txt")
-
-# %%
-import os
-import time
-from dataclasses import asdict, dataclass, replace
-
+# %% tags=["nbval-check-output"]
 import gymnasium as gym
-import matplotlib.pyplot as plt
 import numpy as np
-import torch
-from IPython.display import display
-from torch import nn
+from helpers.atari import Grey, MaxAndSkip, Shrink, StackFrames
 
-from exercises.pong import check_bytes, check_n_step, check_score, check_stacks, check_transitions
-from helpers.animation import (
-    animated_png,
-    overlay_q_values,
-    player,
-    save_animation,
-    video,
+raw = gym.make(
+    "ALE/Pong-v5",
+    frameskip=1,
+    repeat_action_probability=0.0,
+    render_mode="rgb_array",
 )
-from helpers.atari import (
-    ClipReward,
-    FireOnReset,
-    Grey,
-    MaxAndSkip,
-    NoopStart,
-    Shrink,
-    StackFrames,
-    make_pong,
-    make_pong_to_watch,
-    replay_actions,
-)
-from helpers.checkpoint import load_checkpoint, load_weights, read_card, save_checkpoint
-from helpers.evaluation import evaluate
-from helpers.plotting import LiveCurve, is_mine_normal, load_curves, save_curves, show
-from helpers.replay import FrameReplayMemory
-from helpers.runtime import (
-    build_dir,
-    check_learned,
-    check_values,
-    pick_device,
-    profile,
-    results_path,
-    seed_everything,
-    show_source,
-    versions,
-)
-
-versions()
-
-# %% [markdown]
-# ## Settings
-#
-# Every number that matters stands here, with its unit. Where the number differs from the paper
-# the comment says so; the table near the end says why.
-#
-# Three counts must be kept apart. A **frame** is one picture of the emulator, 60 a second. An
-# **agent step** is one decision, which lasts four frames. An **update** is one gradient step.
-
-
-# %%
-@dataclass(frozen=True)
-class Config:
-    """Everything that decides what comes out."""
-
-    seed: int = 0
-    # network
-    channels: tuple = (32, 64, 64)  # filters of the three convolutions (paper: the same)
-    hidden: int = 512  # units (paper: the same)
-    # who collects
-    num_envs: int = 8  # games side by side (paper: 1)
-    agent_steps: int = 200_000  # decisions in all (paper: 12.5 million)
-    # memory
-    capacity: int = 100_000  # transitions (paper: 1,000,000)
-    learn_start: int = 5_000  # transitions of random play before learning (paper: 50,000)
-    batch: int = 32  # transitions an update (paper: the same)
-    n_step: int = 3  # rewards summed before the bootstrap (paper: 1)
-    # learning
-    gamma: float = 0.98  # discount an agent step (paper: 0.99)
-    lr_start: float = 1e-3  # Adam (paper: RMSprop at 2.5e-4)
-    lr_end: float = 1e-4
-    train_every: int = 4  # agent steps an update (paper: the same)
-    target_every: int = 1_000  # agent steps between copies (paper: 40,000)
-    max_grad_norm: float = 10.0  # the gradient is shortened to this length
-    # exploration
-    epsilon_end: float = 0.01  # chance of a random action at last (paper: 0.1)
-    epsilon_steps: int = 20_000  # agent steps over which it falls from 1 (paper: 250,000)
-    # measuring
-    evaluate_every: int = 20_000  # agent steps between greedy evaluations
-    games: int = 10  # games in an evaluation
-    stop_at: float = 20.0  # mean score that ends the training
-
-
-# %% [markdown]
-# The network above is the paper's. On a CPU most of the time goes into its convolutions, so a
-# machine without a GPU takes half the filters; this is the **CPU configuration**. It learns
-# Pong as well, since Pong is a simple picture.
-#
-# `DQN_PROFILE=quick` shortens the training to a few thousand agent steps.
-# `DQN_SEED` picks the seed.
-
-# %%
-device = pick_device()
-torch.set_num_threads(int(os.environ.get("DQN_THREADS", 2)))
-config = Config(seed=int(os.environ.get("DQN_SEED", 0)))
-if device.type == "cpu":
-    config = replace(config, channels=(16, 32, 32), hidden=256)
-QUICK = profile() == "quick"
-if QUICK:
-    config = replace(
-        config,
-        num_envs=4,
-        agent_steps=5_000,
-        learn_start=1_000,
-        epsilon_steps=3_000,
-        evaluate_every=5_000,
-        games=2,
-    )
-print(f"{device.type}, {'quick' if QUICK else 'full'}, seed {config.seed}")
-
-# %% [markdown]
-# ## A first look at Pong
-#
-# The game runs inside the Arcade Learning Environment (ALE), an Atari 2600 emulator. We play
-# the green paddle on the right. Whoever misses the ball gives the other a point, +1 or −1 for
-# us, and the first to reach 21 wins. A game's score therefore lies between −21 and +21.
-
-# %% tags=["nbval-check-output"]
-raw = gym.make("ALE/Pong-v5", frameskip=1, repeat_action_probability=0.0, render_mode="rgb_array")
 print("observation:", raw.observation_space.shape, raw.observation_space.dtype)
-print("actions:", raw.action_space.n)
 for number, meaning in enumerate(raw.unwrapped.get_action_meanings()):
-    print(number, meaning)
+    print(f"action {number}:", meaning)
 
 # %% [markdown]
-# Six actions, though the paddle only moves up and down: on a joystick RIGHT moves it up and LEFT
-# down, and FIRE serves. `RIGHTFIRE` does what `RIGHT` does, so three would be enough. We keep
-# all six: the agent is not told.
+# RIGHT moves the paddle up, LEFT moves it down. Three counters are easily
+# confused:
 #
-# One random step shows what the environment hands back.
+# - an **emulator frame** is one picture of the console, 60 per second;
+# - an **agent step** is one decision. Each action is repeated for four frames
+#   (**frame skip**): 15 agent steps per second;
+# - an **update** is one gradient step, here one every four agent steps.
+#
+# Mnih et al. trained for "50 million frames", "around 38 days of game
+# experience". Which of the three did they count?
+
+# %% [markdown]
+# **Exercise 4.1** (●○○, 4 min) Convert hours of play into emulator frames,
+# agent steps and updates.
+
+
+# %%
+from exercises.pong import check_counts
+
+
+def my_counts(hours):
+    """Emulator frames, agent steps and updates in so many hours of play."""
+    # your code here
+
+
+check_counts(my_counts)
+
+# %% tags=["hide-input"]
+# @title Our version
+
+
+def counts(hours):
+    """Emulator frames, agent steps and updates in so many hours of play."""
+    frames = hours * 3600 * 60
+    return frames, frames / 4, frames / 16
+
 
 # %% tags=["nbval-check-output"]
-obs, info = raw.reset(seed=0)
-raw.action_space.seed(0)
-next_obs, reward, terminated, truncated, info = raw.step(raw.action_space.sample())
-print("next_obs", next_obs.shape, next_obs.dtype, "from", next_obs.min(), "to", next_obs.max())
-print("reward", reward, "terminated", terminated, "truncated", truncated)
-
-# %%
-for _ in range(60):
-    next_obs, *_ = raw.step(0)  # one second later, the ball is in play
-figure, axes = plt.subplots(figsize=(3, 3.6), layout="constrained")
-axes.imshow(next_obs)
-axes.set(title="One raw frame of Pong", xlabel="x [pixel]", ylabel="y [pixel]")
-show(figure, "04_raw_frame")
+for what, hours in (("38 days", 38 * 24), ("1 hour", 1)):
+    frames, agent_steps, updates = counts(hours)
+    print(f"{what:<8}{frames:>12,} emulator frames")
+    print(f"{agent_steps:>20,.0f} agent steps")
+    print(f"{updates:>20,.0f} updates")
 
 # %% [markdown]
-# ## From the screen to an observation
+# 38 days are 197 million emulator frames, so the paper's "50 million frames"
+# are agent steps. This factor of four is a common mistake. Here, every number
+# says what it counts. Our training has 200,000 agent steps, less than four
+# hours of play.
+
+# %% [markdown]
+# ## From a frame to an observation
 #
-# A raw frame holds 210 × 160 × 3 = 100,800 numbers, most of them useless, and still lacks one
-# thing: it does not say where the ball is *going*. Wrappers mend both, one idea each. Every
-# wrapper stands around the environment, or around the wrapper before it.
+# A chain of **wrappers** turns the frames of the emulator into observations:
 #
-# Two prepare the start of a game. `NoopStart` waits for a random number of frames, so that
-# games differ although the emulator has no randomness of its own. `FireOnReset` presses FIRE,
-# since some games wait for it.
+# - `NoopStart` waits 1 to 30 frames, so that games start differently;
+#   `FireOnReset` presses FIRE, as some games wait for it.
+# - `Grey` turns colour into brightness, and `Shrink` averages areas to 84 × 84
+#   pixels: 7,056 numbers instead of 100,800.
+# - `MaxAndSkip` repeats each action for four frames.
+# - `StackFrames` keeps the last four pictures.
+# - `ClipReward` keeps only the sign of a reward (**reward clipping**), so that
+#   one learning rate fits games that pay 1 point and games that pay 400. Pong's
+#   rewards are −1, 0 and 1 anyway.
+
+# %% tags=["hide-input"]
+# @title One frame on its way through Grey and Shrink
+import matplotlib.pyplot as plt
+
+
+def draw_pixels(axes, picture, title):
+    """One picture with its pixel coordinates."""
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+    axes.set_title(title, fontsize=9)
+    axes.set(xlabel="x [pixel]", ylabel="y [pixel]")
+
+
+raw.reset(seed=0)
+for _ in range(70):
+    colour, *_ = raw.step(0)
+grey = Grey(raw).observation(colour)
+small = Shrink(Grey(raw)).observation(grey)
+figure, panels = plt.subplots(1, 3, figsize=(7.5, 3.4), layout="constrained")
+draw_pixels(panels[0], colour, "the screen: 100,800 numbers")
+draw_pixels(panels[1], grey, "Grey: 33,600 numbers")
+draw_pixels(panels[2], small, "Shrink: 7,056 numbers")
+show(figure, "04_shrink")
 
 # %%
-show_source(NoopStart, FireOnReset)
+from helpers.runtime import show_source
 
-# %% [markdown]
-# **Grey.** Colour does not matter here. Luminance weighs red, green and blue as the eye does and
-# leaves a third of the numbers.
-
-# %%
-show_source(Grey)
-
-# %%
-play = Grey(raw)
-grey, _ = play.reset(seed=0)
-for _ in range(60):
-    grey, *_ = play.step(0)
-figure, axes = plt.subplots(1, 2, figsize=(6, 3.4), layout="constrained")
-axes[0].imshow(play.render())
-axes[0].set_title("before: colour, 100,800 numbers")
-axes[1].imshow(grey, cmap="gray", vmin=0, vmax=255)
-axes[1].set_title("after: grey, 33,600 numbers")
-for ax in axes:
-    ax.set(xlabel="x [pixel]", ylabel="y [pixel]")
-show(figure, "04_grey")
-
-# %% [markdown]
-# **Max and skip.** Sixty decisions a second are too many: neighbouring frames are nearly the
-# same. Each action is repeated for four frames. The picture shown is the pixel-wise maximum of
-# the last two, because the console drew some objects only in every other frame.
-
-# %%
 show_source(MaxAndSkip)
 
-# %%
-earlier = grey
-play.step(0)
-later, *_ = play.step(0)
-moved = np.argwhere(earlier[34:194, 24:136] != later[34:194, 24:136])  # between the paddles
-row, column = moved.mean(axis=0).astype(int) + np.array([34, 24])
-near = np.s_[row - 12 : row + 13, column - 12 : column + 13]  # around the ball
-pictures = {
-    "a frame": earlier,
-    "two frames later": later,
-    "pixel-wise maximum": np.maximum(earlier, later),
-}
-figure, panels = plt.subplots(1, 3, figsize=(7.5, 2.9), layout="constrained")
-for ax, (title, picture) in zip(panels, pictures.items(), strict=True):
-    ax.imshow(picture[near], cmap="gray", vmin=0, vmax=255)
-    ax.set(title=title, xlabel="x [pixel]", ylabel="y [pixel]")
-figure.suptitle("25 × 25 pixels around the ball")
+# %% [markdown]
+# Why the maximum of the last *two* frames? The console can draw only a few
+# objects at a time, so some games draw them in alternate frames. Nothing
+# flickers in Pong, but the shots in Space Invaders do.
+
+# %% tags=["hide-input"]
+# @title Two adjacent frames of Space Invaders, and their maximum
+invaders = gym.make(
+    "ALE/SpaceInvaders-v5", frameskip=1, repeat_action_probability=0.0
+)
+invaders.reset(seed=0)
+film = np.array([invaders.step(1)[0][20:200] for _ in range(400)])
+film = Grey(invaders).observation(film[300:])
+flickers = (film[:-2] != film[1:-1]) & (film[:-2] == film[2:])
+t = int(flickers.sum(axis=(1, 2)).argmax())
+figure, panels = plt.subplots(1, 3, figsize=(7.5, 3.2), layout="constrained")
+draw_pixels(panels[0], film[t], f"frame {300 + t}")
+draw_pixels(panels[1], film[t + 1], f"frame {301 + t}")
+draw_pixels(panels[2], np.maximum(film[t], film[t + 1]), "their maximum")
+figure.suptitle("Space Invaders: no single frame shows all three shots")
 show(figure, "04_max_and_skip")
 
 # %% [markdown]
-# The ball stands twice in the third picture: nothing that was visible in either frame is lost.
+# Each frame misses a shot; the maximum shows all three.
 #
-# **Shrink.** 84 × 84 pixels are enough to see the ball. Averaging areas keeps it visible, where
-# picking every second pixel could drop it.
-
-# %%
-show_source(Shrink)
-
-# %%
-small = Shrink(play)
-shrunk = small.observation(later)
-figure, axes = plt.subplots(1, 2, figsize=(6, 3.4), layout="constrained")
-axes[0].imshow(later, cmap="gray", vmin=0, vmax=255)
-axes[0].set_title("before: 210 × 160")
-axes[1].imshow(shrunk, cmap="gray", vmin=0, vmax=255)
-axes[1].set_title("after: 84 × 84 = 7,056 numbers")
-for ax in axes:
-    ax.set(xlabel="x [pixel]", ylabel="y [pixel]")
-show(figure, "04_shrink")
-
-# %% [markdown]
-# **Stack frames.** One picture does not tell whether the ball comes or goes. Without that the
-# observation is no *state*: the best action depends on something that cannot be seen. The last
-# four pictures together show it.
+# Why four pictures? One picture does not show where the ball is flying, so the
+# best action depends on something the agent cannot see. The last four pictures,
+# the **frame stack**, show it: the observation becomes (almost) a *state*, as a
+# Markov decision process needs ([notebook 1](01_q_table.ipynb)).
 
 # %%
 show_source(StackFrames)
 
 # %%
+from helpers.atari import FireOnReset
+
 env = StackFrames(Shrink(MaxAndSkip(Grey(FireOnReset(raw)))))
 obs, _ = env.reset(seed=0)
-for _ in range(16):
+for _ in range(20):
     obs, *_ = env.step(0)
-figure, axes = plt.subplots(1, 4, figsize=(8, 2.5), layout="constrained")
-for i, ax in enumerate(axes):
-    ax.imshow(obs[i], cmap="gray", vmin=0, vmax=255)
-    ax.set(title=f"channel {i}: t − {3 - i}", xlabel="x [pixel]")
-axes[0].set_ylabel("y [pixel]")
-figure.suptitle("One observation: four pictures, one agent step apart")
+
+# %% tags=["hide-input"]
+# @title One observation: four pictures
+figure, panels = plt.subplots(1, 4, figsize=(8, 2.6), layout="constrained")
+for i, axes in enumerate(panels):
+    draw_pixels(axes, obs[i], f"channel {i}: t − {3 - i}")
+    axes.set_ylabel("")
+figure.suptitle("A frame stack, by agent step: the ball flies left and down")
 show(figure, "04_stack")
 
 # %% [markdown]
-# **Clip rewards.** Only the sign of a reward is kept, so that one learning rate fits games
-# with scores of 1 and of 10,000. Pong's rewards are −1, 0 and 1 already; other games need it.
-# The *score* we report is never the clipped one.
-
-# %% tags=["nbval-check-output"]
-clip = ClipReward(raw)
-print([clip.reward(r) for r in (-1.0, 0.0, 1.0, 400.0)])
+# Clipping is for learning; never clip a score that you report.
 
 # %% [markdown]
-# ## The same, faster
-#
-# Those wrappers are for reading. For training, ale-py brings an environment written in C++ that
-# does all of this for many games at once. Equal settings must give equal pixels: here both play
-# 50 random steps.
+# **Exercise 4.2** (●●○, 8 min) A program prints `np.sign(rewards).sum()` as its
+# score, over everything since it started. Do it properly: one unclipped score
+# for each *finished* game.
+
+
+# %%
+from exercises.pong import check_score
+
+
+def my_scores(rewards, over):
+    """Scores of the finished games, from rewards (T,) and ends (T,)."""
+    # your code here
+
+
+check_score(my_scores)
+
+# %% tags=["hide-input"]
+# @title Our version
+
+
+def finished_scores(rewards, over):
+    """Scores of the finished games, from rewards (T,) and ends (T,)."""
+    scores, score = [], 0.0
+    for reward, end in zip(rewards, over, strict=True):
+        score += reward
+        if end:
+            scores.append(score)
+            score = 0.0
+    return scores
+
 
 # %% tags=["nbval-check-output"]
+rewards, over = [3, -1, 2, 0, -3, 1], [0, 0, 1, 0, 1, 0]
+print("scores:             ", finished_scores(rewards, over))
+print("clipped sum of all: ", float(np.sign(rewards).sum()))
+
+# %% [markdown]
+# The last reward belongs to a game that is not over.
+#
+# ## Eight games at once
+#
+# For training, ale-py offers the same chain in C++, for many games at once: a
+# **vector environment**. It takes one action per game and returns a batch of
+# observations. Does it give the same pixels as our wrappers?
+
+# %% tags=["nbval-check-output"]
+from helpers.atari import make_pong
+
 fast = make_pong(1, noop_max=0, clip_rewards=False)
 slow_obs, _ = env.reset(seed=3)
 fast_obs, _ = fast.reset(seed=3)
-rng = np.random.default_rng(0)
-equal = np.array_equal(slow_obs, fast_obs[0])
+rng, different = np.random.default_rng(0), 0
 for action in rng.integers(0, 6, 50):
     slow_obs, *_ = env.step(action)
     fast_obs, *_ = fast.step(np.array([action]))
-    equal &= np.array_equal(slow_obs, fast_obs[0])
-print("observation", fast_obs.shape, fast_obs.dtype)
-print("pixel-equal over 50 steps:", bool(equal))
+    different += int((slow_obs != fast_obs[0]).sum())
+print("observations:", fast_obs.shape, fast_obs.dtype)
+print(f"{different} of {50 * slow_obs.size:,} pixels differ")
 
 # %% [markdown]
-# A **vector environment** takes one action per game and returns one observation per game: a
-# mini-batch, which is what a network likes.
-#
-# One thing must be minded. When a game ends, its last observation comes back with
-# `terminated=True`. The *next* step ignores our action and returns the first observation of a
-# new game. That step, the **autoreset**, joins the end of one game to the start of another. It
-# is not a transition and must not be learned from.
+# One thing to watch out for. When a game ends, its last observation comes with
+# `terminated=True`. The *next* step ignores our action and returns the first
+# observation of a new game. This **autoreset** step joins two games. It is not
+# a transition and must not be stored.
 
 # %% [markdown]
-# ## How much memory does the memory need?
-#
-# A transition holds two observations of 4 × 84 × 84 numbers. As 32-bit floats, 500,000 of them
-# would not fit into any laptop. Three facts bring that down: pixels are
-# whole numbers of one byte; the next observation is the observation of the next transition; and
-# neighbouring stacks share three of their four pictures.
+# **Exercise 4.3** (●●○, 8 min) Given both flags of T steps of one game, find
+# the steps that are transitions.
 
-# %% tags=["nbval-check-output"]
-transitions = 500_000
-pixels = 84 * 84
-ways = {
-    "two stacks of 32-bit floats": 2 * 4 * pixels * 4,
-    "two stacks of bytes": 2 * 4 * pixels,
-    "one stack of bytes": 4 * pixels,
-    "one frame of bytes": pixels,
-}
-for way, size in ways.items():
-    print(f"{way:<28}{size:>8,} bytes each {size * transitions / 1e9:>7.1f} GB in all")
-
-# %% [markdown]
-# From 113 GB to 3.5 GB without losing anything. `FrameReplayMemory` does the last line: it keeps
-# each picture once and rebuilds the stacks when a batch is drawn. It also sees to the ends: no
-# stack and no sum of rewards reaches across an episode's end, and the autoreset is left out.
 
 # %%
-show_source(FrameReplayMemory.push, FrameReplayMemory._stacks)
+from exercises.pong import check_transitions
+
+
+def my_transitions(terminated, truncated):
+    """True where a step is a transition: Boolean arrays (T,) to (T,)."""
+    # your code here
+
+
+check_transitions(my_transitions)
+
+# %% tags=["hide-input"]
+# @title Our version
+
+
+def transitions(terminated, truncated):
+    """True where a step is a transition: Boolean arrays (T,) to (T,)."""
+    over = terminated | truncated
+    stored = np.ones(len(over), bool)
+    stored[1:] = ~over[:-1]
+    return stored
+
 
 # %% tags=["nbval-check-output"]
-memory = FrameReplayMemory(10_000, num_envs=1, rng=np.random.default_rng(0), n_step=3, gamma=0.98)
+terminated = np.array([False, False, True, False, False])
+stored = transitions(terminated, np.zeros(5, bool))
+print("terminated:", terminated.astype(int))
+print("stored:    ", stored.astype(int))
+
+# %% [markdown]
+# The step that ends the game is stored, because it tells who won the point. The
+# step after it is not.
+#
+# ## A replay memory that stores frames
+#
+# A transition holds two observations of 4 × 84 × 84 numbers. Three facts save
+# memory: a pixel fits into one byte, the next observation is also the
+# observation of the next transition, and neighbouring stacks share three of
+# four frames.
+
+# %% [markdown]
+# **Exercise 4.4** (●○○, 4 min) Guess first, then compute: how many bytes do the
+# pictures of `capacity` transitions take, as two stacks each, and with each
+# frame stored once?
+
+
+# %%
+from exercises.pong import check_bytes
+
+
+def my_bytes(capacity, frames_once):
+    """Bytes of the pictures in a memory; a frame has 84 × 84 bytes."""
+    # your code here
+
+
+check_bytes(my_bytes)
+
+# %% tags=["hide-input"]
+# @title Our version
+
+
+def picture_bytes(capacity, frames_once):
+    """Bytes of the pictures in a memory; a frame has 84 × 84 bytes."""
+    return capacity * 84 * 84 * (1 if frames_once else 8)
+
+
+# %% tags=["nbval-check-output"]
+for capacity in (100_000, 1_000_000):
+    stacks = picture_bytes(capacity, False)
+    print(f"{capacity:,} transitions")
+    print(f"  two stacks of floats: {4 * stacks / 1e9:6.1f} GB")
+    print(f"  two stacks of bytes:  {stacks / 1e9:6.1f} GB")
+    once = picture_bytes(capacity, True)
+    print(f"  each frame once:      {once / 1e9:6.1f} GB")
+
+# %% [markdown]
+# Our 100,000 transitions take 0.7 GB instead of 22.6 GB. The stacks are rebuilt
+# when a batch is sampled. No stack may contain frames of the previous game.
+
+# %% [markdown]
+# **Exercise 4.5** (●●○, 12 min) Rebuild the observation of step `t` from single
+# frames. `is_first[t]` says that a game starts with frame `t`. Frames from
+# before the start are black.
+
+
+# %%
+from exercises.pong import check_stacks
+
+
+def my_stack(frames, is_first, t):
+    """The 4 frames up to t, oldest first: (T, 84, 84) to (4, 84, 84)."""
+    # your code here
+
+
+check_stacks(my_stack)
+
+# %% tags=["hide-input"]
+# @title Our version
+
+
+def rebuild_stack(frames, is_first, t):
+    """The 4 frames up to t, oldest first: (T, 84, 84) to (4, 84, 84)."""
+    stack = np.zeros((4, 84, 84), np.uint8)
+    for place in (3, 2, 1, 0):
+        stack[place] = frames[t]
+        if is_first[t]:
+            break
+        t -= 1
+    return stack
+
+
+# %% tags=["nbval-check-output"]
+film = np.arange(100, 109)[:, None, None] * np.ones((84, 84), int)
+is_first = np.array([1, 0, 0, 0, 0, 1, 0, 0, 0], bool)
+for t in (4, 6):
+    seen = rebuild_stack(film, is_first, t)[:, 0, 0]
+    print(f"t = {t}: pixels of brightness", seen.tolist())
+
+# %% [markdown]
+# Frame `t` has brightness 100 + `t` here, and frame 5 starts a game: the stack
+# of `t = 6` begins with two black frames. `FrameReplayMemory` does this for
+# whole batches, and leaves the autoreset steps out.
+
+# %%
+from helpers.replay import FrameReplayMemory
+
+show_source(FrameReplayMemory._stacks)
+
+# %% tags=["nbval-check-output"]
+memory = FrameReplayMemory(10_000, num_envs=1, rng=rng, n_step=3, gamma=0.98)
 obs, _ = fast.reset(seed=0)
-for action in rng.integers(0, 6, 400):
-    next_obs, reward, terminated, truncated, _ = fast.step(np.array([action]))
-    memory.push(obs, np.array([action]), reward, terminated, truncated)
+for action in rng.integers(0, 6, (400, 1)):
+    next_obs, reward, terminated, truncated, _ = fast.step(action)
+    memory.push(obs, action, reward, terminated, truncated)
     obs = next_obs
 batch = memory.sample(32)
 for name, column in batch._asdict().items():
     print(f"{name:<9}{column.shape!s:<17}{column.dtype}")
-print(f"{memory.nbytes / memory.capacity:,.0f} bytes a transition")
+print(f"{memory.nbytes / memory.capacity:,.0f} bytes per transition")
 
 # %% [markdown]
-# Two columns are new. `reward` is the sum of the next three rewards, discounted: a point is felt
-# three steps back at once instead of one, so news travels faster through the values. (Notebook
-# 06 is about this; the paper's DQN sums one.) `discount` is what the value after those steps is
-# worth: γ³, or 0 if the game ended before.
-
-# %% tags=["nbval-check-output"]
-gamma = 0.98
-print(f"running game:  discount = γ³ = {gamma**3:.6f}")
-print(f"reward in two steps, 0 otherwise: 0 + γ·0 + γ²·1 = {gamma**2:.4f}")
-print("discounts in this batch:", sorted({round(float(d), 6) for d in batch.discount}))
-
-# %% [markdown]
-# ## The network
+# Two columns are new. `reward` is the discounted sum of the next three rewards,
+# and `discount` is the factor of the value after them: γ³, or 0 if the game
+# ended. These **3-step returns** (explained in
+# [notebook 6](06_prioritized_nstep.ipynb)) carry a point back three steps at
+# once. The paper uses one step.
 #
-# A convolution slides a small filter over the picture. With an input of $n$ pixels, a filter of
-# $k$ and a stride of $s$ its output has
+# ## A convolutional network
+#
+# A **convolution** slides a small filter over the picture and computes the same
+# weighted sum at each place, so it finds the ball wherever it is. For $n$
+# pixels, a filter of $k$ pixels and a **stride** (step) of $s$, the output has
+# this many pixels:
 #
 # $$\left\lfloor \frac{n - k}{s} \right\rfloor + 1$$
-#
-# pixels. Three of them turn 84 × 84 into 7 × 7.
+
+# %% [markdown]
+# **Exercise 4.6** (●○○, 4 min) Write this formula as a function. The network's
+# filters have 8, 4 and 3 pixels, with strides 4, 2 and 1. How large is the
+# output of the third?
 
 
-# %% tags=["nbval-check-output"]
+# %%
+from exercises.pong import check_conv_size
+
+
+def my_conv_size(pixels, kernel, stride):
+    """Pixels along one side after a convolution without padding."""
+    # your code here
+
+
+check_conv_size(my_conv_size)
+
+# %% tags=["hide-input"]
+# @title Our version
+
+
 def conv_size(pixels, kernel, stride):
     """Pixels along one side after a convolution without padding."""
     return (pixels - kernel) // stride + 1
 
 
-size = 84
+# %% tags=["nbval-check-output"]
+size, field, distance = 84, 1, 1  # distance: pixels between two neighbours
 for kernel, stride in ((8, 4), (4, 2), (3, 1)):
-    print(
-        f"{size:>3} pixels, filter {kernel}, stride {stride} -> {conv_size(size, kernel, stride)}"
-    )
     size = conv_size(size, kernel, stride)
-assert size == 7
+    field, distance = field + (kernel - 1) * distance, distance * stride
+    filters = f"filter {kernel}, stride {stride}"
+    print(
+        f"{filters}: {size:>2} × {size:<2}, each sees {field} × {field} pixels"
+    )
 
 # %% [markdown]
-# The network returns one value per action. Two details matter more than they seem to:
-# `centre` subtracts the average picture (why, we measure below), and the weights start
-# *orthogonal*, so signals neither fade nor grow on their way through the layers. The last layer
-# starts small: an agent that knows nothing should claim nothing.
+# 84 × 84 pixels become 7 × 7 numbers per filter. Each of them depends on 36 ×
+# 36 pixels, its **receptive field**. Two fully connected layers combine
+# everything into one Q-value per action.
+#
+# Two details differ from PyTorch's defaults. `centre` subtracts the average
+# picture; we test below why. And the weights start *orthogonal*, which keeps
+# signals from fading or growing from layer to layer. A small last layer makes
+# all Q-values start near 0.
 
 
 # %%
-class QNetwork(nn.Module):
+import torch
+from torch import nn
+
+
+class QNetwork(nn.Module):  # CHANGED: convolutions instead of two layers
     """Pictures (B, 4, 84, 84) uint8 to Q-values (B, A)."""
 
     def __init__(self, num_actions, channels, hidden):
@@ -455,7 +536,8 @@ class QNetwork(nn.Module):
             nn.Linear(third * side * side, hidden), nn.ReLU(),
             nn.Linear(hidden, num_actions),
         )  # fmt: skip
-        self.register_buffer("mean_frame", torch.zeros(84, 84))  # saved with the weights
+        mean_frame = torch.zeros(84, 84)
+        self.register_buffer("mean_frame", mean_frame)  # saved with the weights
         for layer in self.layers:
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
                 nn.init.orthogonal_(layer.weight, gain=2**0.5)
@@ -473,209 +555,56 @@ class QNetwork(nn.Module):
 
 
 # %% tags=["nbval-check-output"]
-paper_net = QNetwork(6, (32, 64, 64), 512)
-x = paper_net.centre(torch.from_numpy(batch.obs))
+small_net = QNetwork(6, (16, 32, 32), 256)
+x = small_net.centre(torch.from_numpy(batch.obs))
 print(f"{'input':<10}{tuple(x.shape)}")
-for layer in paper_net.layers:
+for layer in small_net.layers:
     x = layer(x)
     if not isinstance(layer, nn.ReLU):
         print(f"{type(layer).__name__:<10}{tuple(x.shape)}")
-print(f"{sum(p.numel() for p in paper_net.parameters()):,} weights in the paper's network")
-small_net = QNetwork(6, (16, 32, 32), 256)
-print(f"{sum(p.numel() for p in small_net.parameters()):,} weights in the CPU configuration")
+paper_net = QNetwork(6, (32, 64, 64), 512)
+for name, net in (("this network", small_net), ("the paper's", paper_net)):
+    print(f"{name}: {sum(p.numel() for p in net.parameters()):,} weights")
 
 # %% [markdown]
-# ## The loss
+# We use half of the paper's filters and hidden units, as most of the time on a
+# CPU goes into the convolutions.
 #
-# Two things differ from notebook 03. The discount comes from the memory, and the error is squared
-# instead of Huber's: with rewards of ±1 there are no large errors to tame. The network is to agree
-# with the **target**
+# ## Does the network see the ball?
 #
-# $$y = r + d \cdot \max_{a'} Q_{\text{target}}(s', a'),
-# \qquad L = \tfrac{1}{2}\,\bigl(Q(s, a) - y\bigr)^2$$
+# Training on pixels takes long and can fail silently. So first ask a smaller
+# question: can the network predict, from a fixed memory, *which rewards follow
+# within three steps*? This is plain supervised learning, without bootstrapping
+# or exploration. If it fails, nothing else can work.
 #
-# where $d$ is 0 after the end of a game. A batch of three, by hand.
+# We compare three inputs: pixels divided by 255, which is a common choice,
+# pixels divided by 64, and centred pixels divided by 64. Everything else is
+# equal.
 
 
 # %%
-def td_target(reward, discount, next_q):
-    """Targets (B,) from rewards (B,), discounts (B,) and target-network values (B, A)."""
-    return reward + discount * next_q.max(dim=1).values
+class DivideBy64(QNetwork):
+    """The same network, average picture not subtracted."""
 
-
-# %% tags=["nbval-check-output"]
-reward = torch.tensor([0.0, 1.0, -1.0])
-discount = torch.tensor([0.9, 0.9, 0.0])  # the third game ended
-next_q = torch.tensor([[0.2, 0.5], [-0.4, -0.1], [7.0, 9.0]])
-by_hand = torch.tensor([0.0 + 0.9 * 0.5, 1.0 + 0.9 * -0.1, -1.0 + 0.0])
-target = td_target(reward, discount, next_q)
-q = torch.tensor([0.40, 1.00, -0.50])
-loss = 0.5 * ((q - target) ** 2).mean()
-print("targets", [round(v, 4) for v in target.tolist()])
-print("loss   ", round(loss.item(), 6))
-assert torch.allclose(target, by_hand)
-
-# %% [markdown]
-# The 9.0 in the last row has no effect: after the end there is nothing to come. The errors are
-# −0.05, 0.09 and 0.5, so the loss is ½ · (0.0025 + 0.0081 + 0.25) / 3 = 0.043433.
-#
-# ## The Brain
-#
-# As in notebook 03 it owns two networks and the optimizer, chooses actions and learns from a
-# batch. What is new: it acts for all games at once, and it can look at pictures first to learn
-# their average.
-
-
-# %%
-class Brain:
-    """Where the learning lives: two networks, an optimizer, the rule of notebook 03."""
-
-    def __init__(self, config, num_actions, device):
-        self.config, self.num_actions, self.device = config, num_actions, device
-        sizes = (num_actions, config.channels, config.hidden)
-        layout = torch.channels_last  # the order of numbers that convolutions are fastest with
-        self.q_net = QNetwork(*sizes).to(device, memory_format=layout)
-        self.target_net = QNetwork(*sizes).to(device, memory_format=layout)
-        self.optimizer = torch.optim.Adam(self.q_net.parameters(), lr=config.lr_start, fused=True)
-        self.updates = self.copies = 0
-        self.copy_to_target()
-
-    def calibrate(self, obs):
-        """Take the average picture of observations (B, 4, 84, 84) as the background."""
-        self.q_net.mean_frame.copy_(torch.from_numpy(obs[:, -1].mean(axis=0, dtype=np.float32)))
-        self.copy_to_target()
-
-    def q_values(self, obs):
-        """Q-values (N, A) of observations (N, 4, 84, 84), as numpy."""
-        with torch.inference_mode():
-            return self.q_net(torch.from_numpy(obs).to(self.device)).cpu().numpy()
-
-    def decide_actions(self, obs, epsilon, rng):
-        """Actions (N,): random with probability epsilon, else the best known."""
-        best = self.q_values(obs).argmax(axis=1)
-        explore = rng.random(len(best)) < epsilon
-        return np.where(explore, rng.integers(0, self.num_actions, len(best)), best)
-
-    def copy_to_target(self):
-        """Let the target network be as the Q-network is now."""
-        self.target_net.load_state_dict(self.q_net.state_dict())
-        self.copies += 1
-
-    def learn(self, batch, lr):
-        """Do one update; return the loss and the mean Q-value of the batch (tensors)."""
-        obs, action, reward, next_obs, discount = (
-            torch.from_numpy(column).to(self.device) for column in batch
-        )
-        with torch.no_grad():
-            target = td_target(reward, discount, self.target_net(next_obs))
-        q = self.q_net(obs).gather(1, action.unsqueeze(1)).squeeze(1)
-        assert q.shape == target.shape == (len(reward),)
-        loss = 0.5 * ((q - target) ** 2).mean()
-        self.optimizer.param_groups[0]["lr"] = lr
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.q_net.parameters(), self.config.max_grad_norm)
-        self.optimizer.step()
-        self.updates += 1
-        return loss.detach(), q.detach().mean()
-
-
-# %% [markdown]
-# The Agent joins a Brain to its memory. Both of its hand-overs are one line each, as before.
-
-
-# %%
-class Agent:
-    """The player: asks its Brain for actions, keeps what happened, passes batches on."""
-
-    def __init__(self, config, num_actions, device, rng):
-        self.config, self.rng = config, rng
-        self.brain = Brain(config, num_actions, device)
-        self.memory = FrameReplayMemory(
-            config.capacity, config.num_envs, rng, n_step=config.n_step, gamma=config.gamma
-        )
-
-    def get_actions(self, obs, epsilon):
-        """One action per game, (N,)."""
-        return self.brain.decide_actions(obs, epsilon, self.rng)
-
-    def memorize(self, obs, action, reward, terminated, truncated):
-        """Keep one step of every game."""
-        self.memory.push(obs, action, reward, terminated, truncated)
-
-    def learn(self, lr):
-        """One update from one mini-batch."""
-        return self.brain.learn(self.memory.sample(self.config.batch), lr)
-
-
-# %% [markdown]
-# ## Two schedules
-#
-# Exploration starts with random play only, until there is something to learn from, and falls to
-# 1 % within 20,000 agent steps. The learning rate falls in a straight line as well: large steps
-# find the way, small ones keep it.
-
-
-# %%
-def line(start, end, progress):
-    """The value at a progress of 0…1 on a straight line from start to end."""
-    return start + (end - start) * min(max(progress, 0.0), 1.0)
-
-
-def epsilon_at(agent_steps, config):
-    """Chance of a random action."""
-    progress = (agent_steps - config.learn_start) / config.epsilon_steps
-    return line(1.0, config.epsilon_end, progress)
-
-
-# %%
-steps = np.arange(0, 100_001, 1_000)
-figure, axes = plt.subplots(figsize=(6, 2.6), layout="constrained")
-axes.plot(steps, [epsilon_at(s, Config()) for s in steps], label="here")
-paper = replace(Config(), learn_start=50_000, epsilon_steps=250_000, epsilon_end=0.1)
-axes.plot(steps, [epsilon_at(s, paper) for s in steps], "--", label="paper")
-axes.set(title="Exploration: ε against agent steps", xlabel="agent steps", ylabel="ε")
-axes.legend()
-show(figure, "04_epsilon")
-
-# %% [markdown]
-# ## Bug museum: does the network see the ball?
-#
-# Before hours of training it is worth asking a smaller question. A network should be able to
-# learn, from a fixed memory, *which reward follows within three steps*. No bootstrap, no
-# exploration: plain supervised learning. If this fails, nothing else can work.
-#
-# Two networks are compared. One divides pixels by 255, as is often done. The other subtracts the
-# average picture first.
-
-# %%
-seed_everything(config.seed)
-envs = make_pong(8)
-look = FrameReplayMemory(16_000, 8, np.random.default_rng(0), n_step=3, gamma=0.98)
-obs, _ = envs.reset(seed=0)
-for _ in range(500 if QUICK else 1_500):
-    action = rng.integers(0, 6, 8)
-    next_obs, reward, terminated, truncated, _ = envs.step(action)
-    look.push(obs, action, reward, terminated, truncated)
-    obs = next_obs
-envs.close()
-average = look.sample(1_000).obs[:, -1].mean(axis=0)
-
-
-# %%
-class DivideBy255(QNetwork):
-    """The same network with the usual scaling."""
+    divisor = 64
 
     def centre(self, obs):
-        """Bytes to floats in 0…1."""
-        return obs.to(torch.float32, memory_format=torch.channels_last) / 255
+        """Bytes to floats from 0 up."""
+        pixels = obs.to(torch.float32, memory_format=torch.channels_last)
+        return pixels / self.divisor
 
 
-def learn_rewards(net, optimizer, updates):
-    """Train Q(s, a) on the three-step reward alone; return the loss of each update."""
-    losses = []
+class DivideBy255(DivideBy64):
+    """The usual scaling to 0…1."""
+
+    divisor = 255
+
+
+def learn_rewards(net, memory, updates):
+    """Fit Q(s, a) to the 3-step reward alone; return all losses."""
+    losses, optimizer = [], torch.optim.Adam(net.parameters(), lr=5e-4)
     for _ in range(updates):
-        batch = look.sample(32)
+        batch = memory.sample(32)
         action = torch.from_numpy(batch.action).unsqueeze(1)
         q = net(torch.from_numpy(batch.obs)).gather(1, action).squeeze(1)
         loss = 0.5 * ((q - torch.from_numpy(batch.reward)) ** 2).mean()
@@ -687,102 +616,269 @@ def learn_rewards(net, optimizer, updates):
 
 
 # %%
-updates = 250 if QUICK else 1_000
-curves = {}
-for name, network in (("divided by 255", DivideBy255), ("centred", QNetwork)):
-    torch.manual_seed(0)
-    net = network(6, (16, 32, 32), 256)
-    net.mean_frame.copy_(torch.from_numpy(average))
-    curves[name] = learn_rewards(net, torch.optim.Adam(net.parameters(), lr=5e-4), updates)
-knows_nothing = 0.5 * look.sample(2_000).reward.var()
+envs, rng = make_pong(8), np.random.default_rng(0)
+memory = FrameReplayMemory(16_000, 8, rng, n_step=3, gamma=0.98)
+obs, _ = envs.reset(seed=0)
+for _ in range(500 if QUICK else 1_500):
+    action = rng.integers(0, 6, 8)
+    next_obs, reward, terminated, truncated, _ = envs.step(action)
+    memory.push(obs, action, reward, terminated, truncated)
+    obs = next_obs
+envs.close()
+average = memory.sample(1_000).obs[:, -1].mean(axis=0)
 
 # %%
+runs = {}
+for seed in range(1 if QUICK else 3):
+    for network in (DivideBy255, DivideBy64, QNetwork):
+        torch.manual_seed(seed)
+        net = network(6, (16, 32, 32), 256)
+        net.mean_frame.copy_(torch.from_numpy(average))
+        runs[network, seed] = learn_rewards(net, memory, 200 if QUICK else 800)
+
+# %% tags=["hide-input"]
+# @title The loss of both networks
+ignorant = 0.5 * memory.sample(2_000).reward.var()
+looks = {
+    DivideBy255: ("#e8743b", "/ 255"),
+    DivideBy64: ("#3a923a", "/ 64"),
+    QNetwork: ("#1f4e8c", "centred, / 64"),
+}
 figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
-for name, losses in curves.items():
-    axes.plot(np.convolve(losses, np.ones(50) / 50, "valid"), label=name)
-axes.axhline(knows_nothing, color="0.5", linestyle="--", label="always says the average")
+for (network, seed), losses in runs.items():
+    colour, label = looks[network]
+    smooth = np.convolve(losses, np.ones(50) / 50, "valid")
+    label = None if seed else label
+    axes.plot(smooth, color=colour, linewidth=1, label=label)
+axes.axhline(ignorant, color="0.5", linestyle="--", label="always the average")
 axes.set(
-    title="Predicting the next reward: centred pictures are learned much sooner",
-    xlabel="updates (mean of 50)",
+    title="Predicting rewards from pixels, with three kinds of input",
+    xlabel="updates (mean of 50; a line per seed)",
     ylabel="loss [reward²]",
 )
 axes.legend()
 show(figure, "04_centring")
+for network, (_, label) in looks.items():
+    last = [np.mean(runs[key][-100:]) for key in runs if key[0] is network]
+    print(f"{label:<13} last 100 updates:", *(f"{loss:.4f}" for loss in last))
+print(f"always the average:            {ignorant:.4f}")
 
 # %% [markdown]
-# The dashed line is the loss of a network that sees nothing and always says the average. Divided
-# by 255, the network stays there for hundreds of updates. A grey background of 87 becomes 0.34
-# in every pixel, the ball is a few pixels on top of that, and the gradients push on the
-# background. Centred, the background is 0, and the ball is what is left.
+# The dashed line is the loss of a network that sees nothing and always predicts
+# the average reward. PLACEHOLDER-SEE
 #
-# This is one line in `centre`. Whenever "it does not learn", look first at what the network gets,
-# and give it a task so small that failing is a finding.
-
-# %% [markdown]
-# ## RMSprop or Adam?
+# When "it does not learn", first check what the network gets, and give it a
+# task so small that a failure means something.
 #
-# The paper used RMSprop, and many versions still do. On the same small task, with the rates
-# usual for each:
-
-# %%
-choices = {
-    "RMSprop, 1e-4": lambda p: torch.optim.RMSprop(p, lr=1e-4),
-    "Adam, 1e-4": lambda p: torch.optim.Adam(p, lr=1e-4),
-    "Adam, 1e-3": lambda p: torch.optim.Adam(p, lr=1e-3),
-}
-figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
-for name, make_optimizer in choices.items():
-    torch.manual_seed(0)
-    net = QNetwork(6, (16, 32, 32), 256)
-    net.mean_frame.copy_(torch.from_numpy(average))
-    losses = learn_rewards(net, make_optimizer(net.parameters()), updates)
-    axes.plot(np.convolve(losses, np.ones(50) / 50, "valid"), label=name)
-axes.set(
-    title="The same task, three optimizers",
-    xlabel="updates (mean of 50)",
-    ylabel="loss [reward²]",
-)
-axes.legend()
-show(figure, "04_optimizers")
-
-# %% [markdown]
-# A rate of 1e-4 is meant for millions of updates. This training has fifty thousand, so it takes
-# Adam at 1e-3, and lets the rate fall to 1e-4 on the way: large steps first, small ones later.
-
-# %% [markdown]
-# ## The Environment, and the training loop
+# ## The Brain
 #
-# The Environment runs the games. Its method `run` is the loop of every notebook: choose, act,
-# learn. Three things are new.
-#
-# - `send` starts the games' next step and `recv` fetches it. Between the two the Agent learns,
-#   while the emulators run on other cores. The result is the same on every run.
-# - Every 20,000 agent steps ten greedy games are played in separate environments. The best
-#   weights are kept.
-# - After each evaluation everything is saved. Run the cell again after an interruption, and it
-#   goes on as if nothing had happened.
+# Here are the settings. The comments give the paper's value in the *same unit*.
 
 
 # %%
+from dataclasses import asdict, dataclass, replace
+
+
+@dataclass(frozen=True)
+class Config:
+    # network
+    channels: tuple = (16, 32, 32)  # filters (paper: 32, 64, 64)
+    hidden: int = 256  # units (paper: 512)
+    # games and memory
+    num_envs: int = 8  # games at once (paper: 1)
+    agent_steps: int = 200_000  # agent steps in all (paper: 50 million)
+    capacity: int = 100_000  # transitions (paper: 1,000,000)
+    learn_start: int = 5_000  # agent steps before learning (paper: 50,000)
+    # learning
+    batch: int = 32  # transitions per update (paper: 32)
+    train_every: int = 4  # agent steps per update (paper: 4)
+    n_step: int = 3  # rewards before the bootstrap (paper: 1)
+    gamma: float = 0.98  # discount per agent step (paper: 0.99)
+    lr: float = 1e-3  # falls to a tenth (paper: 2.5e-4, RMSprop)
+    target_every: int = 1_000  # agent steps (paper: 40,000)
+    # exploration and evaluation
+    epsilon_end: float = 0.01  # probability (paper: 0.1)
+    epsilon_steps: int = 20_000  # agent steps (paper: 1,000,000)
+    evaluate_every: int = 20_000  # agent steps
+
+
+# %%
+config = Config()
+if QUICK:
+    config = replace(
+        config,
+        num_envs=4,
+        agent_steps=5_000,
+        learn_start=1_000,
+        epsilon_steps=3_000,
+        evaluate_every=5_000,
+    )
+
+# %% [markdown]
+# The target is the one of notebook 3, with a discount $d$ from the memory: γ³,
+# or 0 if the game ended. The error is squared instead of Huber's, as rewards of
+# ±1 give no large errors.
+#
+# $$y = r + d \cdot \max_{a'} Q_{\text{target}}(s', a'),
+# \qquad L = \tfrac{1}{2}\,\bigl(Q(s, a) - y\bigr)^2$$
+
+
+# %%
+def td_target(reward, discount, next_q):
+    """Targets (B,) from rewards (B,), discounts (B,) and values (B, A)."""
+    return reward + discount * next_q.max(dim=1).values
+
+
+# %%
+class Brain:
+    """Two networks, an optimizer, and the learning rule of notebook 3."""
+
+    max_grad_norm = 10.0  # a longer gradient is shortened to this
+
+    def __init__(self, config, num_actions, device):
+        self.config, self.num_actions, self.device = config, num_actions, device
+        sizes = (num_actions, config.channels, config.hidden)  # CHANGED
+        layout = torch.channels_last  # the order convolutions are fastest with
+        self.q_net = QNetwork(*sizes).to(device, memory_format=layout)
+        self.target_net = QNetwork(*sizes).to(device, memory_format=layout)
+        self.optimizer = torch.optim.Adam(
+            self.q_net.parameters(), lr=config.lr, fused=True
+        )
+        self.updates = self.copies = 0
+        self.copy_to_target()
+
+    def calibrate(self, obs):  # CHANGED: new
+        """Set the average picture of observations (B, 4, 84, 84)."""
+        average = obs[:, -1].mean(axis=0, dtype=np.float32)
+        self.q_net.mean_frame.copy_(torch.from_numpy(average))
+        self.copy_to_target()
+
+    def q_values(self, obs):
+        """Q-values (N, A) of observations (N, 4, 84, 84), as numpy."""
+        pixels = torch.from_numpy(obs).to(self.device)
+        with torch.inference_mode():
+            return self.q_net(pixels).cpu().numpy()
+
+    def decide_actions(self, obs, epsilon, rng):  # CHANGED: for N games
+        """Actions (N,): random with probability epsilon, else greedy."""
+        best = self.q_values(obs).argmax(axis=1)
+        explore = rng.random(len(best)) < epsilon
+        random = rng.integers(0, self.num_actions, len(best))
+        return np.where(explore, random, best)
+
+    def copy_to_target(self):
+        """Hard copy of all weights."""
+        self.target_net.load_state_dict(self.q_net.state_dict())
+        self.copies += 1
+
+    def learn(self, batch, lr):
+        """Do one update; return the loss and the mean Q-value (tensors)."""
+        obs, action, reward, next_obs, discount = (
+            torch.from_numpy(column).to(self.device) for column in batch
+        )
+        with torch.no_grad():
+            next_q = self.target_net(next_obs)
+            target = td_target(reward, discount, next_q)  # CHANGED
+        q = self.q_net(obs).gather(1, action.unsqueeze(1)).squeeze(1)
+        assert q.shape == target.shape == (len(reward),)
+        loss = 0.5 * ((q - target) ** 2).mean()  # CHANGED
+        self.optimizer.param_groups[0]["lr"] = lr  # CHANGED
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.q_net.parameters(), self.max_grad_norm)
+        self.optimizer.step()
+        self.updates += 1
+        return loss.detach(), q.detach().mean()
+
+
+# %% [markdown]
+# The Agent joins the Brain to its memory.
+
+
+# %%
+class Agent:
+    """Asks its Brain for actions, stores transitions, passes batches on."""
+
+    def __init__(self, config, num_actions, device, rng):
+        self.config, self.rng = config, rng
+        self.brain = Brain(config, num_actions, device)
+        self.memory = FrameReplayMemory(  # CHANGED
+            config.capacity,
+            config.num_envs,
+            rng,
+            n_step=config.n_step,
+            gamma=config.gamma,
+        )
+
+    def get_actions(self, obs, epsilon):
+        """One action per game, (N,)."""
+        return self.brain.decide_actions(obs, epsilon, self.rng)
+
+    def memorize(self, obs, action, reward, terminated, truncated):
+        """Store one step of every game."""
+        self.memory.push(obs, action, reward, terminated, truncated)
+
+    def learn(self, lr):
+        """One update from one mini-batch."""
+        return self.brain.learn(self.memory.sample(self.config.batch), lr)
+
+
+# %% [markdown]
+# ## The training loop
+#
+# The agent plays at random until `learn_start`. From then on, ε and the
+# learning rate fall in straight lines.
+
+
+# %%
+def line(start, end, progress):
+    """The value at a progress of 0…1 on a straight line from start to end."""
+    return start + (end - start) * min(max(progress, 0.0), 1.0)
+
+
+def epsilon_at(agent_steps, config):
+    """Probability of a random action."""
+    progress = (agent_steps - config.learn_start) / config.epsilon_steps
+    return line(1.0, config.epsilon_end, progress)
+
+
+# %% [markdown]
+# The Environment runs the games and keeps the records. Every 20,000 agent steps
+# it plays ten greedy games in separate environments and keeps the best weights.
+
+
+# %%
+import time
+
+from helpers.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from helpers.evaluation import evaluate
+from helpers.runtime import build_dir, profile, seed_everything
+
+
 class Environment:
-    """Runs the games, and keeps the books of a training."""
+    """Runs the games and keeps the records of a training."""
 
-    def __init__(self, config, device):
-        self.config = config
-        self.rng = seed_everything(config.seed)
-        self.envs = make_pong(config.num_envs)
-        self.obs, _ = self.envs.reset(seed=config.seed)
+    games = 2 if QUICK else 10  # greedy games in an evaluation
+    stop_at = 20.0  # points: the mean greedy score that ends the training
+
+    def __init__(self, config, seed, device):
+        self.config, self.seed = config, seed
+        self.rng = seed_everything(seed)
+        self.envs = make_pong(config.num_envs)  # CHANGED
+        self.obs, _ = self.envs.reset(seed=seed)
         self.agent = Agent(config, 6, device, self.rng)
-        self.file = build_dir("runs") / f"04_pong_dqn_{profile()}_seed{config.seed}.safetensors"
+        name = f"04_pong_dqn_{profile()}_seed{seed}.safetensors"
+        self.file = build_dir("runs") / name
         self.agent_steps, self.seconds = 0, 0.0
-        self.actions = []  # (N,) of each step: with the seed they say all about the games
+        self.actions = []  # (N,) of each step
         self.score = np.zeros(config.num_envs)  # of the running games
-        self.scores, self.score_steps = [], []  # of each finished game, and when it ended
-        self.evaluations = []  # [agent steps, minutes, mean, std] each
-        self.best, self.best_weights = -22.0, self.agent.brain.q_net.state_dict()
+        self.scores, self.score_steps = [], []  # of finished games, and when
+        self.evaluations = []  # [agent steps, minutes, mean, std]
+        self.best = -22.0  # the best mean, and its weights
+        self.best_weights = self.agent.brain.q_net.state_dict()
 
     def record(self, obs, actions, reward, terminated, truncated, next_obs):
-        """Enter one step of all games into the memory and the books."""
+        """Store one step of all games."""
         self.agent.memorize(obs, actions, reward, terminated, truncated)
         self.actions.append(actions)
         self.obs, self.score = next_obs, self.score + reward
@@ -794,33 +890,32 @@ class Environment:
 
     def evaluate(self):
         """Play greedy games; keep the weights if they are the best so far."""
-        envs = make_pong(self.config.games, clip_rewards=False)
-        brain = self.agent.brain
-        result = evaluate(lambda obs: brain.q_values(obs).argmax(1), envs, seed=10_000)
+        brain, envs = (
+            self.agent.brain,
+            make_pong(self.games, clip_rewards=False),
+        )
+        act = lambda obs: brain.q_values(obs).argmax(1)  # noqa: E731
+        result = evaluate(act, envs, seed=10_000)
         envs.close()
         row = [self.agent_steps, self.seconds / 60, result.mean, result.std]
         self.evaluations.append(row)
         if result.mean > self.best:
+            weights = brain.q_net.state_dict()
             self.best = result.mean
-            self.best_weights = {k: v.clone() for k, v in brain.q_net.state_dict().items()}
+            self.best_weights = {k: v.clone() for k, v in weights.items()}
 
 
 # %% [markdown]
-# ## Stop, and go on later
-#
-# A checkpoint is written in one piece: an interruption while saving leaves the old one. It holds
-# the networks, the optimizer's moments and all counts, but neither the memory (0.7 GB) nor the
-# state of the emulators. It need not. The emulator has no randomness of its own, and how long
-# each game waits at its start follows from the seed. So the **actions** tell the games
-# completely: one byte an agent step, 0.2 MB for the whole training.
-#
-# The state of the random generator is kept too. The newest observation is there as a proof: the
-# games played again must end in it.
+# **An interrupted training resumes where it was saved.** The checkpoint holds
+# the networks, the optimizer and the random generator, but not 0.7 GB of
+# frames. Without sticky actions, the seed and the actions determine the games
+# completely. So it stores the actions, one byte each, and `resume` plays them
+# again to refill the memory.
 
 
 # %%
 def state(self):
-    """The actions, and all that playing them again does not bring back."""
+    """The actions, and everything that playing them again does not restore."""
     brain = self.agent.brain
     actions = np.array(self.actions, np.uint8).reshape(-1, self.config.num_envs)
     return {
@@ -837,91 +932,76 @@ def state(self):
     }
 
 
-def save(self):
-    """Put the state into the file of this training."""
-    save_checkpoint(self.file, self.state())
-
-
-Environment.state, Environment.save = state, save
-
-# %% [markdown]
-# To go on, the games are played again from their first reset, with the same actions. Nothing is
-# learned meanwhile, so this takes a small part of the time the training took. Frames, rewards,
-# ends and running scores come back exactly, and the same calls as before fill the memory. At last
-# the random generator is put where it stood.
-
-# %% [markdown]
-# From there on the training is **the same to the last bit** as one without the interruption, on
-# the same machine with the same number of threads. (Some sums on a GPU have no fixed order. There
-# the two agree at first and part later.)
-#
-# One trap: a file holds tensors in plain order, while these networks keep theirs `channels_last`.
-# The optimizer wants its moments in the order of the weights, and does not check.
-
-
 # %%
+from helpers.atari import replay_actions
+
+
 def resume(self):
-    """Go on from the file if there is one of the same settings; say so."""
+    """Continue from the file, if there is one of the same settings."""
     if QUICK or not self.file.exists():
         return
-    brain, state = self.agent.brain, load_checkpoint(self.file, self.agent.brain.device)
-    if state.keys() != self.state().keys():
-        print(f"{self.file.name} was saved by another version of this notebook: starting anew")
-        return
-    if state["config"] != {**asdict(self.config), "channels": list(self.config.channels)}:
-        print(f"{self.file.name} has other settings: starting anew")
+    brain = self.agent.brain
+    state = load_checkpoint(self.file, brain.device)
+    ours = {**asdict(self.config), "channels": list(self.config.channels)}
+    if state.keys() != self.state().keys() or state["config"] != ours:
+        print(f"{self.file.name} has other settings or fields: starting anew")
         return
     load_weights(brain.q_net, state["q_net"], "q_net")
     load_weights(brain.target_net, state["target_net"], "target_net")
     brain.optimizer.load_state_dict(state["optimizer"])
     for weights, moments in brain.optimizer.state.items():
-        for name in ("exp_avg", "exp_avg_sq"):  # empty_like: in the order of the weights
+        for name in ("exp_avg", "exp_avg_sq"):  # in the layout of the weights
             moments[name] = torch.empty_like(weights).copy_(moments[name])
     self.best_weights = state["best_weights"]
     brain.updates, brain.copies = state["counts"]
     self.seconds, self.best, self.evaluations = state["books"]
-    print(f"playing the first {state['actions'].numel():,} agent steps again", flush=True)
-    for step in replay_actions(self.envs, self.config.seed, state["actions"].cpu().numpy()):
+    print(f"playing {state['actions'].numel():,} agent steps again", flush=True)
+    actions = state["actions"].cpu().numpy()
+    for step in replay_actions(self.envs, self.seed, actions):
         self.record(*step)
     if not np.array_equal(self.obs, state["obs"].cpu().numpy()):
         raise RuntimeError(
-            f"the games did not come out as before: was {self.file.name} made with another "
-            "version of ale-py? Install that one, or delete the file to start anew"
+            f"the games came out differently: was {self.file.name} made with "
+            "another version of ale-py? Install that one, or delete the file"
         )
     self.rng.bit_generator.state = state["rng"]
-    print(f"going on at {self.agent_steps:,} agent steps")
+    print(f"resuming at {self.agent_steps:,} agent steps")
 
 
-Environment.resume = resume
+Environment.state, Environment.resume = state, resume
 
 # %% [markdown]
-# And the loop itself. `check_values` looks at the last update of every turn, and at the weights
-# before they are saved. Rewards lie in −1…1, so no return can be larger than
-# $1 + \gamma + \gamma^2 + \dots = 1/(1-\gamma) = 50$. A Q-value beyond that, or one that is
-# no number at all, means that the training has **diverged**. It would not find back, so it ends
-# with an error that names the usual causes.
+# On the same machine, with the same number of threads, a resumed training ends
+# with *exactly* the same weights.
+#
+# Now the loop: choose, act, learn. `send` starts the next step of all games and
+# `recv` fetches the result. In between the agent learns, while the emulators
+# use the other core. `check_values` stops a training that **diverges**: with
+# rewards from −1 to 1, no return can exceed 1 / (1 − γ) = 50.
 
 
 # %%
+from helpers.plotting import LiveCurve
+from helpers.runtime import check_values
+
+
 def run(self):
-    """Train until the budget is used or the goal is reached."""
-    c, agent, brain, memory = self.config, self.agent, self.agent.brain, self.agent.memory
-    bound = 1 / (1 - c.gamma)  # of |Q|, as rewards lie in -1…1
+    """Train until the agent steps are used up or the goal is reached."""
+    c, agent, brain = self.config, self.agent, self.agent.brain
+    bound = 1 / (1 - c.gamma)  # of |Q|
     started, before = time.monotonic(), self.seconds
-    curve = LiveCurve(
-        "04_training", window=20, title="Pong while it learns", ylabel="score of a game"
-    )
-    first_time = brain.updates == 0
-    while self.agent_steps < c.agent_steps and self.best < c.stop_at:
+    title = "Training: score of each game, with exploration"
+    curve = LiveCurve("04_training", window=20, title=title, ylabel="points")
+    while self.agent_steps < c.agent_steps and self.best < self.stop_at:
         epsilon = epsilon_at(self.agent_steps, c)
         actions = agent.get_actions(self.obs, epsilon)
         self.envs.send(actions)  # the games go on while we learn
-        learning = len(memory) >= c.learn_start
+        learning = len(agent.memory) >= c.learn_start
         if learning:
-            if first_time:
-                brain.calibrate(memory.sample(min(2_000, len(memory))).obs)
-                first_time = False
-            lr = line(c.lr_start, c.lr_end, self.agent_steps / c.agent_steps)
+            if brain.updates == 0:
+                sample = agent.memory.sample(min(2_000, len(agent.memory)))
+                brain.calibrate(sample.obs)
+            lr = line(c.lr, c.lr / 10, self.agent_steps / c.agent_steps)
             for _ in range(c.num_envs // c.train_every):
                 loss, q = agent.learn(lr)
         next_obs, reward, terminated, truncated, _ = self.envs.recv()
@@ -930,348 +1010,390 @@ def run(self):
         self.seconds = before + time.monotonic() - started
         if self.agent_steps % c.target_every == 0:
             brain.copy_to_target()
-        if learning:  # at once: a network that explodes may be dead and quiet a moment later
+        if learning:
             check_values(loss, q, bound, self.agent_steps)
         if self.agent_steps % c.evaluate_every == 0:
-            if learning:  # the weights as they are now, which are to be saved
-                check_values(loss, brain.q_values(self.obs), bound, self.agent_steps)
+            if learning:  # never save weights that diverge
+                q = brain.q_values(self.obs)
+                check_values(loss, q, bound, self.agent_steps)
             self.evaluate()
-            self.save()
+            save_checkpoint(self.file, self.state())
         if learning and self.agent_steps % 1_000 == 0:
-            curve.update(
-                self.scores,
-                f"{self.agent_steps:,} of {c.agent_steps:,} agent steps, "
-                f"{self.agent_steps / self.seconds:.0f}/s, ε {epsilon:.2f}, "
-                f"loss {loss:.4f}, mean Q {q:+.2f}, best greedy {self.best:+.1f}",
-            )
-    curve.close(self.scores, f"{self.agent_steps:,} agent steps, {self.seconds / 60:.1f} min")
+            done = f"{self.agent_steps:,} of {c.agent_steps:,} agent steps, "
+            speed = f"{self.agent_steps / self.seconds:.0f}/s, ε {epsilon:.2f}"
+            curve.update(self.scores, f"{done}{speed}, best {self.best:+.1f}")
+    minutes = f"{self.seconds / 60:.1f} min"
+    curve.close(self.scores, f"{self.agent_steps:,} agent steps, {minutes}")
     self.envs.close()
 
 
 Environment.run = run
 
-# %% [markdown]
-# ## Train
-
 # %%
-environment = Environment(config, device)
+import os
+
+from helpers.runtime import pick_device
+
+SEED, device = int(os.environ.get("DQN_SEED", 0)), pick_device()
+environment = Environment(config, SEED, device)
 environment.resume()
 environment.run()
 
-# %% tags=["nbval-check-output"]
-brain = environment.agent.brain
-print("updates were made:", brain.updates > 0)
-print("target was copied while training:", brain.copies > 2)
-print("games were finished:", len(environment.scores) > 0)
-print("ε fell:", epsilon_at(environment.agent_steps, config) < 0.5)
+# %% tags=["hide-input"]
+# @title How much was trained; the learning curves go to build/results
+from helpers.plotting import save_curves
+
+brain, agent_steps = environment.agent.brain, environment.agent_steps
+print(f"{agent_steps:,} agent steps = {4 * agent_steps:,} emulator frames")
+print(f"{brain.updates:,} updates, {brain.copies} target copies")
+print(f"{len(environment.scores)} games finished with exploration")
+print(f"ε at the end: {epsilon_at(agent_steps, config):.2f}")
 assert brain.updates > 0 and brain.copies > 2 and environment.scores
-
-# %% [markdown]
-# In `quick` the score stays near −20: a few thousand agent steps are not enough to learn Pong.
-# They are enough to run every line of the loop.
-
-# %%
+assert epsilon_at(agent_steps, config) < 0.5
 if not QUICK:
-    evaluations = [(config.seed, *(round(v, 3) for v in row)) for row in environment.evaluations]
+    rows = [(SEED, *np.round(row, 3)) for row in environment.evaluations]
     columns = ("seed", "agent_steps", "minutes", "greedy_mean", "greedy_std")
-    save_curves(results_path(f"04_pong_dqn_seed{config.seed}.csv"), columns, evaluations)
-    games = [
-        (config.seed, number, at, score)
-        for number, (at, score) in enumerate(
-            zip(environment.score_steps, environment.scores, strict=True), start=1
-        )
-    ]
-    columns = ("seed", "game", "agent_steps", "score")
-    save_curves(results_path(f"04_pong_dqn_games_seed{config.seed}.csv"), columns, games)
+    file = build_dir("results") / f"04_pong_dqn_seed{SEED}.csv"
+    save_curves(file, columns, [(s, int(a), *rest) for s, a, *rest in rows])
+    pairs = zip(environment.score_steps, environment.scores, strict=True)
+    rows = [(SEED, game, *pair) for game, pair in enumerate(pairs, start=1)]
+    file = build_dir("results") / f"04_pong_dqn_games_seed{SEED}.csv"
+    save_curves(file, ("seed", "game", "agent_steps", "score"), rows)
 
 # %% [markdown]
-# ## The trained agent
+# In quick mode the score stays near −20: a few thousand agent steps only show
+# that every line runs. From here on, the notebook uses the published agent.
 #
-# After a `full` training the best weights are published with a **card** that says how they were
-# made, and judged on games that had no part in choosing them (other seeds than those of the
-# evaluations above). `quick` takes the checkpoint that comes with this notebook. It was made by
-# this very cell.
+# ## What you should see
+#
+# Recorded trainings, one colour per seed. Dots are greedy evaluations, thin
+# lines are the games of the exploring agent (mean of 20). In full mode, your
+# own training is black.
 
-# %%
-name = "04_pong_dqn.safetensors"
-player_brain = Brain(config, 6, device)
-if QUICK:
-    file = ROOT / "checkpoints" / name
-    print("loading the checkpoint that comes with the notebook")
-    published = load_checkpoint(file, device)
-    trained_config = Config(**published["config"])
-    player_brain = Brain(trained_config, 6, device)
-    load_weights(player_brain.q_net, published["q_net"], "q_net")
-else:
-    load_weights(player_brain.q_net, environment.best_weights, "q_net")
+# %% tags=["hide-input"]
+# @title Learning curves: one colour per seed
+from helpers.plotting import load_curves, moving_mean
+from helpers.runtime import ROOT, results_path
 
-# %%
-TEST_SEED, games = 20_000, 3 if QUICK else 10
-test_envs = make_pong(games, clip_rewards=False)
-result = evaluate(lambda obs: player_brain.q_values(obs).argmax(1), test_envs, seed=TEST_SEED)
-test_envs.close()
-print("scores", result.returns.astype(int).tolist())
-print(f"greedy mean {result.mean:.1f} ± {result.std:.1f} over {games} games")
 
-# %%
+def plot_training(axes, colour, label, greedy, games):
+    """Greedy evaluations as dots, exploring games as a thin line."""
+    axes.plot(*greedy, "o-", color=colour, markersize=4, label=label)
+    at, scores = games
+    axes.plot(at, moving_mean(scores, 20), color=colour, linewidth=0.7)
+    best = int(np.argmax(greedy[1]))
+    at = f"{greedy[0][best]:,.0f} agent steps"
+    print(f"{label}: best {greedy[1][best]:+.1f} points, at {at}")
+
+
+figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+palette = ("#1f4e8c", "#e8743b", "#3a923a", "#9467bd", "#8c564b")
+for seed, colour in enumerate(palette):
+    path = results_path(f"04_pong_dqn_seed{seed}.csv")
+    if not path.exists() or (seed == SEED and not QUICK):
+        continue  # your own run is compared with the others, not with itself
+    greedy = load_curves(path, "agent_steps", "greedy_mean")[seed]
+    path = results_path(f"04_pong_dqn_games_seed{seed}.csv")
+    games = load_curves(path, "agent_steps", "score")[seed]
+    plot_training(axes, colour, f"recorded, seed {seed}", greedy, games)
 if not QUICK:
+    at, _, mean, _ = np.array(environment.evaluations).T
+    games = environment.score_steps, environment.scores
+    plot_training(axes, "black", f"this run, seed {SEED}", (at, mean), games)
+axes.axhline(18, color="0.5", linestyle="--", linewidth=1, label="goal: 18")
+axes.set(
+    title="Scores while learning, without sticky actions",
+    xlabel="agent steps",
+    ylabel="score [points]",
+    ylim=(-22, 22),
+)
+axes.legend(loc="lower right", fontsize=8)
+show(figure, "04_seeds")
+
+# %% [markdown]
+# **The shape.** The score stays near −20 for tens of thousands of agent steps.
+# Then rallies get longer and the score climbs. It can drop by several points
+# from one evaluation to the next; that is why the best weights are kept.
+#
+# **Two common failures.** The score never leaves −21: test what the network
+# sees, as above. The mean Q-value grows far above 1 while the score stays low:
+# the target network is copied too rarely or never, or ends of games are
+# ignored.
+
+# %% tags=["hide-input"]
+# @title The trained agent: ten new games
+player = Brain(config, 6, device)
+CHECKPOINT = "04_pong_dqn.safetensors"
+if QUICK:
+    published = load_checkpoint(ROOT / "checkpoints" / CHECKPOINT, device)
+    load_weights(player.q_net, published["q_net"], "q_net")
+    print("loaded the published agent")
+else:
+    load_weights(player.q_net, environment.best_weights, "q_net")
+TEST_SEED, games = 20_000, 3 if QUICK else 10
+envs = make_pong(games, clip_rewards=False)
+result = evaluate(lambda o: player.q_values(o).argmax(1), envs, seed=TEST_SEED)
+envs.close()
+print("scores:", *result.returns.astype(int))
+print(f"mean {result.mean:.1f}, greedy, no sticky actions")
+
+# %% tags=["hide-input"]
+# @title Publish the agent with a card that says how it was made
+import json
+
+from helpers.checkpoint import read_card
+
+if QUICK:
+    file = ROOT / "checkpoints" / CHECKPOINT
+else:
+    file = build_dir("checkpoints") / CHECKPOINT
     card = {
         "notebook": "04_pong_dqn",
         "config": asdict(config),
-        "agent_steps": environment.agent_steps,
+        "seed": SEED,
+        "agent_steps": agent_steps,
         "updates": brain.updates,
         "minutes": round(environment.seconds / 60, 1),
         "hardware": f"{device.type}, {torch.get_num_threads()} torch thread(s)",
         "torch": torch.__version__,
+        "protocol": "greedy, no sticky actions, 1 to 30 no-ops",
         "greedy_mean": result.mean,
         "greedy_std": result.std,
         "games": games,
         "test_seed": TEST_SEED,
     }
-    file = build_dir("checkpoints") / name
-    state = {"config": asdict(config), "q_net": player_brain.q_net.state_dict()}
-    save_checkpoint(file, state, card)
-    rows = [(config.seed, game + 1, score) for game, score in enumerate(result.returns)]
-    columns = ("seed", "game", "score")
-    save_curves(results_path(f"04_pong_dqn_test_seed{config.seed}.csv"), columns, rows)
-for key, value in read_card(file).items():
-    print(f"{key:<12}", value)
+    weights = {"config": asdict(config), "q_net": player.q_net.state_dict()}
+    save_checkpoint(file, weights, card)
+    rows = [(SEED, i + 1, score) for i, score in enumerate(result.returns)]
+    path = build_dir("results") / f"04_pong_dqn_test_seed{SEED}.csv"
+    save_curves(path, ("seed", "game", "score"), rows)
+card = read_card(file)
+for key in ("agent_steps", "updates", "minutes", "hardware", "greedy_mean"):
+    print(f"{key:<12}", json.dumps(card[key]))
 
 # %% [markdown]
-# ## What you should see
+# ## Which Pong?
 #
-# Three trainings with the CPU configuration, from nothing, on two CPU cores. Seed 0 had two torch
-# threads and little work beside it: 180,000 agent steps in 18 minutes. Seed 1 ran with one thread,
-# seed 2 with two, both beside more work: 200,000 agent steps in 24 and 27 minutes. All three reach
-# a greedy mean of 19 or more on the test games.
+# A score means little without its **protocol**. The emulator has no randomness
+# of its own: apart from the wait at the start, all games run alike, and an
+# agent can rely on that. Machado et al.
+# ([2018](https://arxiv.org/abs/1709.06009)) therefore recommend **sticky
+# actions**: in every frame, the console repeats the previous action with
+# probability 0.25. This is the default of `ALE/Pong-v5`. Neither our agent nor
+# the paper's was trained with them. How does our agent play under other
+# protocols?
 
 # %%
-figure, axes = plt.subplots(figsize=(7, 3.4), layout="constrained")
-for seed in range(3):
-    recorded = ROOT / "results" / f"04_pong_dqn_seed{seed}.csv"
-    if not recorded.exists():
-        print(f"seed {seed}: not recorded")
-        continue
-    steps, means = load_curves(recorded, "agent_steps", "greedy_mean")[seed]
-    _, minutes = load_curves(recorded, "agent_steps", "minutes")[seed]
-    axes.plot(steps, means, "o-", label=f"seed {seed}")
-    print(
-        f"seed {seed}: best {means.max():+.1f} after {steps[means.argmax()]:,.0f} agent steps "
-        f"and {minutes[means.argmax()]:.0f} min"
-    )
-axes.axhline(18, color="#e8743b", linestyle="--", linewidth=1, label="goal: 18")
-axes.set(
-    title="Greedy score while learning, mean of 10 games",
-    xlabel="agent steps",
-    ylabel="score [points]",
-    ylim=(-22, 22),
+PROTOCOLS = [
+    (sticky, epsilon) for sticky in (0.0, 0.25) for epsilon in (0.0, 0.05)
+]
+
+
+def test_scores(brain, sticky, epsilon, games=20):
+    """Scores of new games under one protocol, (games,)."""
+    rng = np.random.default_rng(0)
+    envs = make_pong(games, clip_rewards=False, sticky=sticky)
+    act = lambda obs: brain.decide_actions(obs, epsilon, rng)  # noqa: E731
+    scores = evaluate(act, envs, seed=TEST_SEED).returns
+    envs.close()
+    return scores
+
+
+# %% tags=["hide-input"]
+# @title The same agent under four protocols (quick mode: as recorded)
+from helpers.ablation import bootstrap_interval
+from helpers.tables import show_table
+
+columns = ("sticky", "epsilon", "game", "score")
+if not QUICK:
+    rows = [
+        (sticky, epsilon, game + 1, score)
+        for sticky, epsilon in PROTOCOLS
+        for game, score in enumerate(test_scores(player, sticky, epsilon))
+    ]
+    save_curves(build_dir("results") / "04_sticky.csv", columns, rows)
+else:
+    path = results_path("04_sticky.csv")
+    rows = np.genfromtxt(path, delimiter=",", skip_header=1).tolist()
+table = []
+for protocol in PROTOCOLS:
+    scores = [row[3] for row in rows if tuple(row[:2]) == protocol]
+    low, high = bootstrap_interval(scores, np.random.default_rng(0))
+    sticky, epsilon = protocol
+    mean = f"{np.mean(scores):+.1f} ({low:+.1f} to {high:+.1f})"
+    name = f"{'sticky 0.25' if sticky else 'not sticky'}, ε = {epsilon:g}"
+    table.append([name, len(scores), mean, f"{min(scores):+.0f}"])
+show_table(["protocol", "games", "mean (95 %)", "worst game"], table)
+
+# %% [markdown]
+# PLACEHOLDER-STICKY
+
+# %% [markdown]
+# ## Watch the agent
+#
+# One whole game on a new seed, greedy, without sticky actions. The bars are the
+# six Q-values, on *one* scale for the whole game; the chosen action is orange.
+
+
+# %%
+from helpers.atari import make_pong_to_watch
+
+
+def play_game(brain, seed):
+    """Play one greedy game; return what was seen and thought, and the score."""
+    env, score, over, moments = make_pong_to_watch(), 0.0, False, []
+    obs, _ = env.reset(seed=seed)
+    while not over:
+        q = brain.q_values(obs[None])[0]
+        moments.append((env.render(), obs[-1].copy(), q))
+        obs, reward, terminated, truncated, _ = env.step(int(q.argmax()))
+        score += reward
+        over = terminated or truncated
+    env.close()
+    return *map(np.array, zip(*moments, strict=True)), score
+
+
+screens, pictures, q_values, score = play_game(player, seed=30_000)
+print(f"score {score:+.0f} after {len(screens):,} agent steps")
+
+# %% tags=["hide-input"]
+# @title The last points of the game
+from helpers.animation import animated_png, overlay_q_values
+from IPython.display import display
+
+names = raw.unwrapped.get_action_meanings()
+limits = float(q_values.min()), float(q_values.max())
+frames = [
+    overlay_q_values(screens[t], q_values[t], q_values[t].argmax(), names,
+                     limits, scale=1)
+    for t in range(max(0, len(screens) - 300), len(screens), 2)
+]  # fmt: skip
+image = animated_png(
+    frames, fps=10, max_bytes=200_000, alt="the trained agent wins at Pong"
 )
-axes.legend(loc="lower right")
-show(figure, "04_seeds")
+(build_dir("pictures") / "04_pong_dqn.png").write_bytes(image.data)
+display(image)
+print(f"bars: Q-values from {limits[0]:+.2f} to {limits[1]:+.2f}")
+
+# %% tags=["hide-input"]
+# @title How much the choice matters, by where the ball is
+field = pictures[:, 16:76, 14:70] > 150  # without scores and paddles
+count = field.sum(axis=(1, 2))
+seen = (field * np.arange(14, 70)).sum(axis=(1, 2)) / np.maximum(count, 1)
+column = np.where(count > 0, seen, np.nan)
+towards_us = np.append(np.diff(column), np.nan) > 0.3
+away = np.append(np.diff(column), np.nan) < -0.3
+spread = q_values.max(axis=1) - q_values.min(axis=1)
+cases = {
+    "flies away": away,
+    "comes, left half": towards_us & (column < 42),
+    "comes, right half": towards_us & (column >= 42) & (column < 60),
+    "comes, close to us": towards_us & (column >= 60),
+}
+table = [[name, int(x.sum()), f"{spread[x].mean():.3f}"]
+         for name, x in cases.items()]  # fmt: skip
+show_table(["the ball", "agent steps", "mean (max Q − min Q)"], table)
+
+# %% tags=["hide-input"]
+# @title For the automatic tests: was it learned?
+from helpers.runtime import check_learned
+
+what = f"Pong, greedy, no sticky actions, mean of {len(result.returns)} games"
+check_learned(f"{what} [points]", result.mean, at_least=18)
+assert score > 0
 
 # %% [markdown]
-# ### Is mine normal?
+# PLACEHOLDER-WATCH
+
+# %% [markdown]
+# ## Summary
 #
-# Your training among the recorded ones, as far as it has come.
-
-# %%
-recorded = {}
-for seed in range(3):
-    path = ROOT / "results" / f"04_pong_dqn_seed{seed}.csv"
-    recorded |= load_curves(path, "agent_steps", "greedy_mean") if path.exists() else {}
-mine = [(agent_steps, mean) for agent_steps, _, mean, *_ in environment.evaluations]
-if len(recorded) >= 3 and mine:
-    figure, verdict = is_mine_normal(
-        tuple(zip(*mine, strict=True)), recorded, title="My training among the recorded ones",
-        xlabel="agent steps", ylabel="score [points]",
-    )  # fmt: skip
-    show(figure, "04_mine")
-    print(verdict)
-
-# %% [markdown]
-# **The shape.** Near −20 for the first tens of thousands of agent steps: the agent learns when a
-# point is about to be lost, long before it can prevent it. Then the rallies get longer, and once
-# it can return the ball the score climbs steeply. Between two evaluations it may fall back by
-# many points: Pong's player is deterministic, and one small flaw costs every rally. That is why
-# the best weights are kept.
-
-# %% [markdown]
-# **Two usual failures.** The loss stays at the dashed line of the figure above: the network
-# does not see the ball (scaling, wrong channel order, frames of different episodes in a stack).
-# The mean Q-value climbs far above 1 while the score does not: the target network is copied too
-# rarely or never, or ends of games are bootstrapped through.
-
-# %% [markdown]
-# ## Watch it play
+# - Wrappers turn a screen into an observation: grey, small, four pictures, four
+#   frames per decision.
+# - Storing each frame once takes 7 kB per transition instead of 226 kB.
+# - The learning rule is the one of notebook 3. On pixels, check first what the
+#   network sees.
+# - A score needs its protocol: sticky actions, ε, number of games.
 #
-# One whole game with a seed not used so far. The bars are the six Q-values, the chosen action is
-# orange. Watch how they part when the ball comes near, and how little they differ while it flies
-# away: then it does not matter what one does.
-
-# %%
-watch = make_pong_to_watch()
-meanings = watch.unwrapped.get_action_meanings()
-obs, _ = watch.reset(seed=30_000)
-frames, score, over = [], 0.0, False
-while not over:
-    values = player_brain.q_values(obs[None])[0]
-    action = int(values.argmax())
-    frames.append(overlay_q_values(watch.render(), values, action, meanings, scale=1))
-    obs, reward, terminated, truncated, _ = watch.step(action)
-    score += reward
-    over = terminated or truncated
-print(f"score {score:+.0f} after {len(frames):,} agent steps")
-
-# %% tags=["nbval-check-output"]
-print("the trained agent wins the game:", score > 0)
-
-# %%
-rally = frames[:240]
-display(animated_png(rally, fps=15, max_bytes=200_000, alt="The trained agent plays Pong"))
-print(save_animation(rally, build_dir("animations") / "04_pong_dqn.gif", fps=15).name)
+# **Next:** the maximum in the target makes Q-values too high.
+# [Notebook 5](05_double_dueling.ipynb) measures by how much, and reduces it.
 
 # %% [markdown]
-# The first points, at the speed of the game. Below, the whole game with controls, at three times
-# that speed. (A page that is not trusted, or a browser without MP4, shows an empty box there; the
-# file is in `build/animations`.)
+# ## Going deeper
+#
+# **Differences from the paper.** Every number is in the unit that is given.
+# "Frames" in the paper's table of settings are agent steps: its training of 50
+# million agent steps is 200 million emulator frames, ours of 200,000 agent
+# steps is 800,000 emulator frames.
+#
+# | | Here | Mnih et al. 2015 |
+# |---|---|---|
+# | training | 200,000 agent steps | 50 million agent steps |
+# | replay size | 100,000 transitions | 1,000,000 transitions |
+# | learning starts | 5,000 agent steps | 50,000 agent steps |
+# | ε falls | in 20,000 agent steps | in 1,000,000 agent steps |
+# | last ε | 0.01 | 0.1 |
+# | updates | 1 per 4 agent steps | 1 per 4 agent steps |
+# | target copy | every 250 updates | every 10,000 updates |
+# | returns | 3 rewards | 1 reward |
+# | discount γ | 0.98 per agent step | 0.99 per agent step |
+# | input | average subtracted, / 64 | / 255 (their code) |
+# | optimizer | Adam, 1e-3 → 1e-4 | RMSprop, 2.5e-4 |
+# | loss | ½ error², gradient norm ≤ 10 | error clipped to ±1 |
+# | games at once | 8 | 1 |
+# | test | ε = 0, not sticky | ε = 0.05, not sticky |
+#
+# Their published code settles two units. ε falls over 1,000,000 *agent steps*,
+# which the table calls frames. And the target is copied every 10,000 *agent
+# steps*, where the table says parameter updates. With their ε, an agent still
+# acts mostly at random after 200,000 agent steps, our whole training:
 
-# %%
-print(save_animation(frames, build_dir("animations") / "04_pong_dqn.mp4", fps=45).name)
-display(video(frames, fps=45, max_bytes=280_000))
-
-# %% [markdown]
-# And a player with single steps, to look at one decision closely.
-
-# %%
-display(player(frames[40:60], fps=5, max_bytes=300_000))
-
-# %%
-check_learned(
-    f"Pong, greedy mean of {len(result.returns)} games [points]", result.mean, at_least=18
+# %% tags=["hide-input"]
+# @title Exploration, here and in the paper
+paper = replace(
+    Config(), learn_start=50_000, epsilon_steps=1_000_000, epsilon_end=0.1
 )
+steps = np.arange(0, 1_200_001, 2_000)
+figure, panels = plt.subplots(
+    1, 2, figsize=(7.5, 2.8), sharey=True, layout="constrained"
+)
+for axes, end in zip(panels, (200_000, 1_200_000), strict=True):
+    x = steps[steps <= end]
+    axes.plot(x / 1_000, [epsilon_at(s, Config()) for s in x], label="here")
+    y = [epsilon_at(s, paper) for s in x]
+    axes.plot(x / 1_000, y, "--", label="paper")
+    axes.set_xlabel("agent steps [thousands]")
+panels[0].set(title="our whole training", ylabel="ε")
+panels[1].set(title="until the paper's ε has fallen")
+panels[1].legend()
+show(figure, "04_epsilon")
+print(f"ε after 200,000 agent steps: here {epsilon_at(200_000, Config()):.2f},")
+print(f"in the paper {epsilon_at(200_000, paper):.2f}")
 
 # %% [markdown]
-# ## Differences from the paper
-#
-# | | Here | Nature DQN (2015) | Why |
-# |---|---|---|---|
-# | input | average picture subtracted, / 64 | / 255 | the figure above |
-# | start weights | orthogonal, small last layer | Torch's default | fewer updates lost |
-# | returns | 3 rewards summed | 1 | points are rare; see notebook 06 |
-# | optimizer | Adam, 1e-3 → 1e-4 | RMSprop, 2.5e-4 | fifty thousand updates, not millions |
-# | loss | ½ error², gradient norm ≤ 10 | error clipped to ±1 | rewards are small anyway |
-# | target copy | 1,000 agent steps | 40,000 agent steps | faster news, still stable |
-# | games | 8 at once | 1 | the emulators use the other core |
-# | discount γ | 0.98 | 0.99 | a rally is about 40 agent steps |
-# | evaluation | best weights, greedy | ε = 0.05 | reported as such |
-#
-# Sticky actions (a quarter of all actions repeated at random) are off, as in the paper.
-
-# %% [markdown]
-# ## Exercises
-#
-# Write your answer into the cell below each text and run it: the check says what it expected, what
-# came, and what may be wrong. Difficulty runs from 1 to 5. Solutions are in
-# `notebooks/solutions/04_pong_dqn.ipynb`; try first.
-
-# %% [markdown]
-# ### Exercise 1: how many bytes?
-#
-# *Predict · difficulty 1 · 5 minutes · why frames are stored once*
-#
-# Guess before you compute: how many gigabytes do the pictures of 100,000 transitions take, if each
-# transition holds `obs` and `next_obs`, and if each frame is stored once?
+# **Exercise 4.7** (●●○, 10 min) Compute one n-step target from n rewards in a
+# row. The game may end at any of them. (Notebook 6 is about these returns.)
 
 
 # %%
-def my_bytes(capacity, frames_once):
-    """Bytes of the pictures of a memory; a frame has 84 × 84 pixels of one byte."""
-    # your code here
+from exercises.pong import check_n_step
 
 
-check_bytes(my_bytes)
-
-# %% [markdown]
-# ### Exercise 2: a stack, and where it must stop
-#
-# *Fill in · difficulty 3 · 15 minutes · no ball of another game*
-#
-# Rebuild the observation of step `t` from single frames. `is_first[t]` says that a game begins with
-# frame `t`; what lies before its beginning is black.
-
-
-# %%
-def my_stack(frames, is_first, t):
-    """The 4 frames up to t, oldest first: (T, 84, 84) uint8 to (4, 84, 84) uint8."""
-    # your code here
-
-
-check_stacks(my_stack)
-
-# %% [markdown]
-# ### Exercise 3: which steps are transitions?
-#
-# *Fill in · difficulty 3 · 10 minutes · the step that only resets*
-#
-# A vector environment answers the step *after* an end with the first observation of a new game and
-# ignores the action. From the two flags of T steps of one environment say which steps to store.
-
-
-# %%
-def my_transitions(terminated, truncated):
-    """True where a step is a transition: Boolean arrays (T,) to (T,)."""
-    # your code here
-
-
-check_transitions(my_transitions)
-
-# %% [markdown]
-# ### Exercise 4: the score
-#
-# *Repair · difficulty 2 · 10 minutes · clipping is for learning*
-#
-# `np.sign(rewards).sum()` is what one program prints as its score in a game that pays up to 3 a
-# step, over everything since the program began. Write the scores of the *finished* games.
-
-
-# %%
-def my_scores(rewards, over):
-    """Scores of the finished games, from the rewards (T,) and ends (T,) of one environment."""
-    # your code here
-
-
-check_score(my_scores)
-
-# %% [markdown]
-# ### Exercise 5: three rewards and a value
-#
-# *Fill in · difficulty 3 · 15 minutes · γ to the power of n, and ends in between*
-#
-# One n-step target from n rewards in a row. The game may end at any of them.
-
-
-# %%
 def my_n_step(rewards, terminated, next_value, gamma):
-    """Target from rewards (n,), ends (n,) and the best value after the last step."""
+    """Target from rewards (n,), ends (n,) and the value after the last."""
     # your code here
 
 
 check_n_step(my_n_step)
 
 # %% [markdown]
-# ### Exercise 6: one frame
-#
-# *Predict and extend · difficulty 3 · 15 minutes · what a state must tell*
-#
-# Two moments of Pong with the ball in the same place: what does a single frame not say? The network
-# of "Does the network see the ball?" can be asked: let it tell whether the ball flies left or
-# right, from one frame and from four.
+# **Exercise 4.8** (●●●, 20 min) What does a single frame not tell? Train the
+# network of "Does the network see the ball?" to say whether the ball flies left
+# or right, once from four frames and once from the newest frame alone (blacken
+# the other three). Compare both on pictures that it has not seen.
 
 # %% [markdown]
-# ## Summary
-#
-# - Wrappers turn a screen into a state: grey, small, four at once, four frames a decision.
-# - Storing each frame once takes 7 kB a transition instead of 226.
-# - The rule is the one of notebook 03. What makes or breaks it on pixels is what the network gets.
-#
-# **Next:** the values of a maximum are too high. Notebook 05 measures by how much, and mends it.
+# **Exercise 4.9** (●●●, 30 min) Is Adam better than RMSprop here? A comparison
+# at one learning rate per optimizer answers nothing, as each could have been
+# given its best or its worst. Use the task of "Does the network see the ball?",
+# several learning rates for both, and several seeds.

@@ -3,7 +3,15 @@
 import numpy as np
 import torch
 
-from exercises.pong import check_bytes, check_n_step, check_score, check_stacks, check_transitions
+from exercises.pong import (
+    check_bytes,
+    check_conv_size,
+    check_counts,
+    check_n_step,
+    check_score,
+    check_stacks,
+    check_transitions,
+)
 
 BLACK = np.zeros((84, 84), np.uint8)
 
@@ -36,11 +44,42 @@ def stack_torch(frames, is_first, t):
     return rows
 
 
+def counts_of_days(hours):
+    frames = hours / 24 * 24 * 60 * 60 * 60
+    return np.array([frames, frames / 4, frames / 16])
+
+
+WRONG_COUNTS = {
+    "usual factor of four": lambda h: (216_000 * h, 216_000 * h, 54_000 * h),
+    "fewer agent steps than frames": lambda h: (216_000 * h, 864_000 * h, 216_000 * h),
+    "an update every agent step": lambda h: (216_000 * h, 54_000 * h, 54_000 * h),
+    "fewer updates than agent steps": lambda h: (216_000 * h, 54_000 * h, 216_000 * h),
+    "counts minutes": lambda h: (3_600 * h, 900 * h, 225 * h),
+    "in the order": lambda h: (13_500 * h, 54_000 * h, 216_000 * h),
+    "shape (3,), got shape (2,)": lambda h: (216_000 * h, 54_000 * h),
+}
+
+
+def conv_by_sliding(pixels, kernel, stride):
+    return len([left for left in range(0, pixels, stride) if left + kernel <= pixels])
+
+
+WRONG_CONV_SIZES = {
+    "+ 1 is missing": lambda n, k, s: (n - k) // s,
+    "not a whole number": lambda n, k, s: (n - k) / s + 1,
+    "would stick out does not count": lambda n, k, s: -((k - n) // s) + 1,
+    "stride is not used": lambda n, k, s: n - k + 1,
+    "filter is not used": lambda n, k, s: n // s,
+    "number of moves": lambda n, k, s: (n - k + 1) // s,
+    "not k + 1": lambda n, k, s: (n - k - 1) // s + 1,
+    "one number from each call": lambda n, k, s: [(n - k) // s + 1] * 2,
+}
+
 WRONG_STACKS = {
-    "game before": lambda f, first, t: f[np.maximum(np.arange(t - 3, t + 1), 0)],
+    "previous game": lambda f, first, t: f[np.maximum(np.arange(t - 3, t + 1), 0)],
     "come last": lambda f, first, t: stack_loop(f, first, t)[::-1],
-    "newest frame stands first": lambda f, first, t: np.roll(stack_loop(f, first, t), 1, 0),
-    "repeated": lambda f, first, t: f[np.arange(t - 3, t + 1).clip(start_of(first, t))],
+    "newest frame comes first": lambda f, first, t: np.roll(stack_loop(f, first, t), 1, 0),
+    "you repeat": lambda f, first, t: f[np.arange(t - 3, t + 1).clip(start_of(first, t))],
     "t - 1": lambda f, first, t: stack_loop(f, first, t - 1),
     "float32": lambda f, first, t: stack_loop(f, first, t).astype(np.float32),
     "shape": lambda f, first, t: stack_loop(f, first, t)[1:],
@@ -101,7 +140,7 @@ WRONG_SCORES = {
     "set back": lambda r, over: np.cumsum(r)[over],
     "last step": lambda r, over: [p[:-1].sum() for p in np.split(r, np.flatnonzero(over) + 1)[:-1]],
     "mean": lambda r, over: np.mean(score_loop(r, over)),
-    "alone": lambda r, over: r[over],
+    "only the last reward": lambda r, over: r[over],
 }
 
 
@@ -144,8 +183,8 @@ def lost_end(rewards, terminated, value, gamma):
 
 WRONG_N_STEP = {
     "although the game has ended": lambda r, te, v, g: target_loop(r, np.zeros(3, bool), v, g),
-    "Only an end at the last": lambda r, te, v, g: target_loop(r, te & [False, False, True], v, g),
-    "one with the news": lost_end,
+    "Only the last": lambda r, te, v, g: target_loop(r, te & [False, False, True], v, g),
+    "tells who won the point": lost_end,
     "Rewards after the end": all_rewards,
     "The future counts": lambda r, te, v, g: cut(r, te, v, g, g**3),
     "γ³, not γ": lambda r, te, v, g: cut(r, te, v, g, g * (not te.any())),
@@ -156,13 +195,29 @@ WRONG_N_STEP = {
 WRONG_BYTES = {
     "float32": lambda n, once: 4 * n * 7_056 * (1 if once else 8),
     "one stack": lambda n, once: n * 7_056 * (1 if once else 4),
-    "has four": lambda n, once: n * 7_056 * (1 if once else 2),
-    "stored once, it is one": lambda n, once: n * 7_056 * (4 if once else 8),
+    "each stack has four": lambda n, once: n * 7_056 * (1 if once else 2),
+    "adds one frame": lambda n, once: n * 7_056 * (4 if once else 8),
     "an eighth": lambda n, once: n * 7_056 * 8,
-    "without sharing": lambda n, once: n * 7_056,
+    "two stacks are eight": lambda n, once: n * 7_056,
 }
 
 RIGHT = [
+    (
+        check_counts,
+        [
+            lambda hours: (216_000 * hours, 54_000 * hours, 13_500 * hours),
+            lambda hours: torch.tensor([216_000, 54_000, 13_500]) * hours,
+            counts_of_days,
+        ],
+    ),
+    (
+        check_conv_size,
+        [
+            lambda n, k, s: (n - k) // s + 1,
+            lambda n, k, s: torch.nn.Conv2d(1, 1, k, stride=s)(torch.zeros(1, 1, n, n)).shape[-1],
+            conv_by_sliding,
+        ],
+    ),
     (check_stacks, [stack_loop, stack_backwards, stack_torch]),
     (check_transitions, [stored_shift, stored_loop, stored_torch]),
     (check_score, [score_loop, score_split, score_sums]),
@@ -178,6 +233,8 @@ RIGHT = [
     ),
 ]
 WRONG = [
+    (check_counts, WRONG_COUNTS),
+    (check_conv_size, WRONG_CONV_SIZES),
     (check_stacks, WRONG_STACKS),
     (check_transitions, WRONG_STORED),
     (check_score, WRONG_SCORES),

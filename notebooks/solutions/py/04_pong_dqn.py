@@ -1,12 +1,5 @@
 # ---
 # jupyter:
-#   jupytext:
-#     cell_metadata_filter: tags
-#     formats: notebooks/solutions//ipynb,notebooks/solutions/py//py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#       format_version: '1.3'
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -16,120 +9,32 @@
 # %% [markdown]
 # # Solutions to notebook 4
 #
-# [Open in Colab](https://colab.research.google.com/github/OWNER/dqn-ladder/blob/main/notebooks/solutions/04_pong_dqn.ipynb)
-#
-# Each exercise as it stands in the notebook, and one answer that is right; yours may look quite
-# different. What the check accepts is right.
+# One answer to each exercise after the summary of
+# [notebook 4](../04_pong_dqn.ipynb). Yours may look different and be right. The
+# exercises before the summary have our version right below them.
 
-# %% tags=["setup"]
-import os
-import subprocess
+# %% tags=["setup", "hide-input"]
 import sys
 from pathlib import Path
 
-REPOSITORY = "https://github.com/OWNER/dqn-ladder"
-if "google.colab" in sys.modules and not Path("../helpers").is_dir():  # Colab has this file alone
-    if not Path("dqn-ladder").is_dir():
-        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dqn-ladder"], check=True)
-    os.chdir("dqn-ladder/notebooks")
-HOMES = [p for p in [Path.cwd(), *Path.cwd().parents] if (p / "helpers" / "colab.py").is_file()]
-if not HOMES:
-    raise FileNotFoundError(f"the rest of the course is not here: git clone {REPOSITORY}")
-ROOT = HOMES[0]
-sys.path.insert(0, str(ROOT))
-
+sys.path.insert(0, str(Path(__file__).parents[3]))
 from helpers.colab import install_missing
+from helpers.runtime import ROOT
 
 install_missing(ROOT / "requirements.txt")
 
-# %%
-import numpy as np
-import torch
-import torch.nn.functional as F
-
-from exercises.pong import check_bytes, check_n_step, check_score, check_stacks, check_transitions
-from helpers.atari import make_pong
-from tools.definitions import load_definitions
-
 # %% [markdown]
-# ### Exercise 1
+# **Exercise 4.7**
 #
-# Two stacks of four frames are $8\cdot84\cdot84=56{,}448$ bytes a transition, 5.6 GB for 100,000;
-# one frame is 7,056 bytes, 0.7 GB.
-
-
-# %%
-def my_bytes(capacity, frames_once):
-    """Bytes of the pictures of a memory; a frame has 84 × 84 pixels of one byte."""
-    return capacity * 84 * 84 * (1 if frames_once else 8)
-
-
-assert check_bytes(my_bytes)
-
-# %% [markdown]
-# ### Exercise 2
-#
-# Go back from `t`, one frame at a time, and stop where the game begins.
-
+# Work backwards: whatever comes after a step is dropped if the game ended with
+# that step.
 
 # %%
-def my_stack(frames, is_first, t):
-    """The 4 frames up to t, oldest first: (T, 84, 84) uint8 to (4, 84, 84) uint8."""
-    stack = np.zeros((4, 84, 84), np.uint8)
-    for place in (3, 2, 1, 0):
-        stack[place] = frames[t]
-        if is_first[t]:
-            break
-        t -= 1
-    return stack
+from exercises.pong import check_n_step
 
 
-assert check_stacks(my_stack)
-
-# %% [markdown]
-# ### Exercise 3
-#
-# A step is none exactly if the step before it ended a game, in either way.
-
-
-# %%
-def my_transitions(terminated, truncated):
-    """True where a step is a transition: Boolean arrays (T,) to (T,)."""
-    over = terminated | truncated
-    stored = np.ones(len(over), bool)
-    stored[1:] = ~over[:-1]
-    return stored
-
-
-assert check_transitions(my_transitions)
-
-# %% [markdown]
-# ### Exercise 4
-
-
-# %%
-def my_scores(rewards, over):
-    """Scores of the finished games, from the rewards (T,) and ends (T,) of one environment."""
-    scores, score = [], 0.0
-    for reward, end in zip(rewards, over, strict=True):
-        score += reward
-        if end:
-            scores.append(score)
-            score = 0.0
-    return scores
-
-
-assert check_score(my_scores)
-
-# %% [markdown]
-# ### Exercise 5
-#
-# Backwards, as in notebook 1: what comes after a step is dropped where the game ended with it.
-
-
-# %%
 def my_n_step(rewards, terminated, next_value, gamma):
-    """Target from rewards (n,), ends (n,) and the best value after the last step."""
+    """Target from rewards (n,), ends (n,) and the value after the last."""
     target = next_value
     for reward, end in zip(rewards[::-1], terminated[::-1], strict=True):
         target = reward + gamma * target * (not end)
@@ -139,22 +44,30 @@ def my_n_step(rewards, terminated, next_value, gamma):
 assert check_n_step(my_n_step)
 
 # %% [markdown]
-# ### Exercise 6
+# **Exercise 4.8**
 #
-# A single frame says where the ball is, not where it flies to. So two moments with opposite futures
-# look the same. The ball is the brightest thing between the paddles; where it stands in the newest
-# picture and in the one before tells its direction, and that is what a network is to say, once from
-# the newest picture alone (the other three are blackened) and once from all four.
-
+# First collect stacks in which the ball can be seen. It is the brightest thing
+# between the paddles, and its columns in the two newest frames give the
+# direction.
 
 # %%
+import numpy as np
+import torch
+import torch.nn.functional as F
+from helpers.atari import make_pong
+from helpers.runtime import profile
+from tools.definitions import load_definitions
+
+QUICK = profile() == "quick"
+torch.set_num_threads(1)
+
+
 def ball_column(frames):
-    """Column of the ball in frames (B, 84, 84), NaN where it is not to be seen."""
-    field = frames[:, 16:76, 14:70] > 150  # without score and paddles
-    columns = np.arange(14, 70)
+    """Column of the ball in frames (B, 84, 84), NaN where it is not seen."""
+    field = frames[:, 16:76, 14:70] > 150  # without scores and paddles
     count = field.sum(axis=(1, 2))
-    with np.errstate(invalid="ignore"):
-        return (field.sum(axis=1) * columns).sum(axis=1) / np.where(count > 0, count, np.nan)
+    columns = (field * np.arange(14, 70)).sum(axis=(1, 2))
+    return np.where(count > 0, columns / np.maximum(count, 1), np.nan)
 
 
 envs, rng = make_pong(8), np.random.default_rng(0)
@@ -169,32 +82,108 @@ seen = np.concatenate(seen)
 moved = ball_column(seen[:, 3]) - ball_column(seen[:, 2])
 known = np.abs(moved) > 0.5
 stacks, flies_right = seen[known], (moved[known] > 0).astype(np.int64)
-print(f"{len(stacks):,} stacks with a moving ball, {flies_right.mean():.0%} of them to the right")
+right = flies_right.mean()
+print(f"{len(stacks):,} stacks with a moving ball, {right:.0%} to the right")
+
+# %% [markdown]
+# Train on the first three quarters, test on the rest, and do both for several
+# first weights.
 
 # %%
-nb = load_definitions("04_pong_dqn", ["conv_size", "QNetwork"])
-held_out = len(stacks) * 3 // 4  # those after it are for the test
+names = ["conv_size", "QNetwork"]
+QNetwork = load_definitions("04_pong_dqn", names)["QNetwork"]
+held_out = len(stacks) * 3 // 4
 single = stacks.copy()
 single[:, :3] = 0
-for name, pictures in (("one frame", single), ("four frames", stacks)):
-    torch.manual_seed(0)
-    net = nb["QNetwork"](2, (16, 32, 32), 64)
+
+
+def share_right(pictures, seed, updates):
+    """Share of right answers on the pictures held out."""
+    torch.manual_seed(seed)
+    rng, net = np.random.default_rng(seed), QNetwork(2, (16, 32, 32), 64)
     net.mean_frame.copy_(torch.from_numpy(stacks[:, 3].mean(axis=0)))
     optimizer = torch.optim.Adam(net.parameters(), lr=5e-4)
-    for _ in range(300):
+    for _ in range(updates):
         rows = rng.integers(held_out, size=32)
-        loss = F.cross_entropy(
-            net(torch.from_numpy(pictures[rows])), torch.from_numpy(flies_right[rows])
-        )
+        answers = net(torch.from_numpy(pictures[rows]))
+        loss = F.cross_entropy(answers, torch.from_numpy(flies_right[rows]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     with torch.inference_mode():
-        said = net(torch.from_numpy(pictures[held_out:])).argmax(dim=1).numpy()
-    print(f"{name:<12} right in {np.mean(said == flies_right[held_out:]):.0%} of new pictures")
+        answers = net(torch.from_numpy(pictures[held_out:])).argmax(dim=1)
+    return np.mean(answers.numpy() == flies_right[held_out:])
+
+
+for name, pictures in (("one frame", single), ("four frames", stacks)):
+    shares = [
+        share_right(pictures, seed, 30 if QUICK else 300)
+        for seed in range(1 if QUICK else 3)
+    ]
+    print(f"{name:<12} right:", *(f"{share:.0%}" for share in shares))
+always = max(flies_right[held_out:].mean(), 1 - flies_right[held_out:].mean())
+print(f"always the more frequent direction: {always:.0%}")
 
 # %% [markdown]
-# Three balls of four fly to the right, as a random player misses most of them: to say "right"
-# always would be right that often. A single frame says a little more, by where ball and paddles
-# stand; four frames say more than one. Some 300 pictures give a standard error of 2 %, so the step
-# from one frame to four is hardly luck. Other seeds would tell.
+# PLACEHOLDER-FRAMES
+
+# %% [markdown]
+# **Exercise 4.9**
+#
+# Give both optimizers the same rates, from too small to too large, and compare
+# the *best* of each, over several seeds. Everything else stays as it is: the
+# network, its first weights, and the mini-batches.
+
+# %%
+from helpers.replay import FrameReplayMemory
+from helpers.tables import show_table
+
+memory = FrameReplayMemory(16_000, 8, rng, n_step=3, gamma=0.98)
+envs = make_pong(8)
+obs, _ = envs.reset(seed=0)
+for _ in range(300 if QUICK else 1_500):
+    action = rng.integers(0, 6, 8)
+    next_obs, reward, terminated, truncated, _ = envs.step(action)
+    memory.push(obs, action, reward, terminated, truncated)
+    obs = next_obs
+envs.close()
+average = torch.from_numpy(memory.sample(1_000).obs[:, -1].mean(axis=0))
+
+
+def last_loss(optimizer, rate, seed, updates):
+    """Mean loss of the last 50 updates."""
+    torch.manual_seed(seed)
+    memory.rng = np.random.default_rng(seed)  # the same batches for all
+    net, losses = QNetwork(6, (16, 32, 32), 256), []
+    net.mean_frame.copy_(average)
+    optimizer = optimizer(net.parameters(), lr=rate)
+    for _ in range(updates):
+        batch = memory.sample(32)
+        action = torch.from_numpy(batch.action)[:, None]
+        q = net(torch.from_numpy(batch.obs)).gather(1, action)[:, 0]
+        loss = 0.5 * ((q - torch.from_numpy(batch.reward)) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return np.mean(losses[-50:])
+
+
+# %%
+table = []
+for name in ("Adam", "RMSprop"):
+    for rate in (1e-3,) if QUICK else (1e-4, 3e-4, 1e-3, 3e-3):
+        losses = [
+            last_loss(
+                getattr(torch.optim, name), rate, seed, 60 if QUICK else 400
+            )
+            for seed in range(1 if QUICK else 3)
+        ]
+        cells = [f"{loss:.4f}" for loss in losses]
+        table.append([f"{name}, {rate:g}", *cells])
+show_table(["optimizer", *(f"seed {i}" for i in range(len(losses)))], table)
+ignorant = 0.5 * memory.sample(2_000).reward.var()
+print(f"always the average: {ignorant:.4f}")
+
+# %% [markdown]
+# PLACEHOLDER-OPTIMIZERS
