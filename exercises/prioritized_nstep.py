@@ -1,4 +1,4 @@
-"""Checks for notebook 06: n-step targets, draws from a sum tree, importance weights."""
+"""Checks for notebook 06: n-step targets, priorities, sum tree, importance weights."""
 
 import numpy as np
 import torch
@@ -35,26 +35,90 @@ def check_n_step_target(function):
         last_end = torch.where(goes_on, n - 1, n - 1 - terminated.flip(1).int().argmax(dim=1))
         to_last_end = torch.arange(n) <= last_end[:, None]
         mistakes = [
-            ("That counts rewards after the end of the game: what follows `terminated` belongs to "
-             "the next one.", all_rewards + goes_on * bootstrap),
-            ("The next value counts although the game has ended inside the window.",
+            ("That counts rewards after the end of the game. What follows `terminated` belongs to "
+             "the next game.", all_rewards + goes_on * bootstrap),
+            ("The game has ended inside the window, so the next value must not count.",
              _target(*given, ends=True) + (~goes_on * bootstrap).numpy()),
-            ("Ends are not looked at.", _target(*given, ends=False)),
-            ("The next value lies n steps ahead: γⁿ, not γ.", _target(*given, power=1)),
-            ("The next value lies n steps ahead, not n − 1.", _target(*given, power=n - 1)),
+            ("That ignores `terminated`.", _target(*given, ends=False)),
+            ("The next value is n steps ahead: its discount is γⁿ, not γ.",
+             _target(*given, power=1)),
+            ("The next value is n steps ahead, not n − 1: its discount is γⁿ.",
+             _target(*given, power=n - 1)),
             ("The next value is not discounted.", _target(*given, power=0)),
             ("The first reward is not discounted: its factor is γ⁰ = 1.",
              _target(*given, shift=1)),
             ("The reward of the step that ends the game still counts.",
              ((discounts * reward * (terminated.long().cumsum(dim=1) == 0)).sum(dim=1)
               + goes_on * bootstrap)),
-            ("A window may hold two ends; the target stops at the *first*.",
+            ("A window may contain two ends; the target stops at the *first*.",
              (discounts * reward * to_last_end).sum(dim=1) + goes_on * bootstrap),
-            ("Only the last step is asked whether the game has ended; it may end at any of them.",
+            ("That looks at the last step only; the game may end at any step of the window.",
              all_rewards + ~terminated[:, -1] * bootstrap),
-            ("γ is an argument; yours is fixed.", _target(*given[:3], 0.5)),
+            ("γ is an argument of the function; yours has a fixed value.",
+             _target(*given[:3], 0.5)),
         ]  # fmt: skip
         compare(call(function, *given), _target(*given), "targets", mistakes)
+
+
+@exercise
+def check_probabilities(function):
+    """``function(errors, alpha, epsilon)``: TD errors (N,) to probabilities (N,)."""
+    rng = np.random.default_rng(0)
+    for size, alpha, epsilon in ((5, 0.5, 0.1), (4, 0.7, 0.5), (3, 0.0, 0.2)):
+        errors = rng.normal(size=size) * 3
+        errors[1] = -abs(errors[1])
+        size_of_error = np.abs(errors)
+        powers = (size_of_error + epsilon) ** alpha
+        clipped = (np.maximum(errors, 0) + epsilon) ** alpha
+        late = size_of_error**alpha + epsilon
+        linear = alpha * (size_of_error + epsilon)
+        mistakes = [
+            ("These do not sum to 1: divide by the sum of all $p^α$.", powers),
+            ("ε is missing: a transition with error 0 would never be drawn again.",
+             size_of_error**alpha / (size_of_error**alpha).sum()),
+            ("ε belongs to the priority, before the power α.", late / late.sum()),
+            ("α is missing.", (size_of_error + epsilon) / (size_of_error + epsilon).sum()),
+            ("α is a power, not a factor (a factor cancels out).",
+             linear / (linear.sum() or 1.0)),
+            ("A power after the division no longer sums to 1: first the power, then divide.",
+             ((size_of_error + epsilon) / (size_of_error + epsilon).sum()) ** alpha),
+            ("A negative error is a surprise, too: take the absolute value.",
+             clipped / clipped.sum()),
+            ("Divide by the sum, not by the largest.", powers / powers.max()),
+            ("That is a softmax; priorities are in proportion to $p^α$.",
+             np.exp(powers) / np.exp(powers).sum()),
+        ]  # fmt: skip
+        compare(call(function, errors, alpha, epsilon), powers / powers.sum(), "probabilities",
+                mistakes)  # fmt: skip
+
+
+@exercise
+def check_rank_probabilities(function):
+    """``function(errors, alpha)``: TD errors (N,) to probabilities (N,) by rank."""
+    rng = np.random.default_rng(1)
+    for size, alpha in ((5, 1.0), (6, 0.5)):
+        errors = rng.normal(size=size) * 10
+        order = np.argsort(-np.abs(errors))
+        rank = np.empty(size)
+        rank[order] = np.arange(1, size + 1)
+        powers = rank**-alpha
+        signed = np.empty(size)
+        signed[np.argsort(-errors)] = np.arange(1, size + 1)
+        in_order = np.arange(1, size + 1) ** -alpha
+        mistakes = [
+            ("These do not sum to 1: divide by the sum.", powers),
+            ("Rank 1 is the *largest* error; yours is the smallest.",
+             (size + 1 - rank) ** -alpha / powers.sum()),
+            ("Rank by |δ|: a large negative error is a surprise, too.",
+             signed**-alpha / powers.sum()),
+            ("These are the probabilities in the order of the ranks; give each transition its own.",
+             in_order / in_order.sum()),
+            ("`argsort` says which transition has rank k, not which rank a transition has.",
+             (order + 1.0) ** -alpha / powers.sum()),
+            ("α is missing.", (1 / rank) / (1 / rank).sum()),
+            ("p = 1 / rank: the first rank is drawn most.", rank**alpha / (rank**alpha).sum()),
+        ]  # fmt: skip
+        compare(call(function, errors, alpha), powers / powers.sum(), "probabilities", mistakes)
 
 
 @exercise
@@ -65,15 +129,15 @@ def check_find(function):
     sums = np.cumsum(priorities)
     expected = np.searchsorted(sums, numbers, side="right")
     mistakes = [
-        ("One too far: the index is the number of sums that the number has passed.", expected + 1),
+        ("One too far: indices start at 0.", expected + 1),
         ("One too few.", expected - 1),
-        ("A number that is just a sum belongs to the *next* index: `<`, not `<=`. Else an index of "
-         "priority 0 can be drawn.", np.searchsorted(sums, numbers, side="left")),
-        ("Compare with the *sums* so far (0, 3, 4, 4, 8, 10), not with the priorities themselves.",
+        ("A number equal to a running sum belongs to the *next* index: `<`, not `<=`. Otherwise an "
+         "index with priority 0 can be drawn.", np.searchsorted(sums, numbers, side="left")),
+        ("Compare with the running *sums* (0, 3, 4, 4, 8, 10), not with single priorities.",
          [next((i for i, p in enumerate(priorities) if p > x), 5) for x in numbers]),
-        ("That is the index of the largest priority; it should depend on the number.",
+        ("That is always the index of the largest priority; it must depend on the number.",
          np.full(len(numbers), 4)),
-        ("That cuts 0 … 10 into equal parts; each part is as wide as its priority.",
+        ("That cuts 0 … 10 into equal parts; each part must be as wide as its priority.",
          [int(x / 10 * 6) for x in numbers]),
     ]  # fmt: skip
     asked = [f"number {x:g}" for x in numbers]
@@ -90,17 +154,19 @@ def check_weights(function):
         stored = 1_000
         raw = (stored * probability) ** -beta
         mistakes = [
-            ("They are not normalised: divide by the largest weight of the batch, so that no "
-             "update is enlarged.", raw),
-            ("The other way round: what is drawn often must count less.",
+            ("They are not normalised: divide by the largest weight of the batch, so that none is "
+             "above 1.", raw),
+            ("The other way round: a transition that is drawn often must count less.",
              (stored * probability) ** beta / ((stored * probability) ** beta).max()),
-            ("Upside down: the largest weight by each weight.", raw.max() / raw),
-            ("That divides by the smallest weight, so all are 1 or more; divide by the largest.",
+            ("Upside down: divide each weight by the largest, not the largest by each weight.",
+             raw.max() / raw),
+            ("That divides by the smallest weight, so all are at least 1; divide by the largest.",
              raw / raw.min()),
-            ("That divides by the sum; then the size of an update depends on the batch.",
+            ("That divides by the sum; divide by the largest.",
              raw / raw.sum()),
-            ("That divides by the mean; some weights are over 1 then.", raw / raw.mean()),
-            ("β is not used.", probability**-1.0 / (probability**-1.0).max()),
+            ("That divides by the mean, so some weights are above 1; divide by the largest.",
+             raw / raw.mean()),
+            ("β is missing.", probability**-1.0 / (probability**-1.0).max()),
         ]  # fmt: skip
         answer = call(function, probability, stored, beta)
         compare(answer, raw / raw.max(), "weights", mistakes)

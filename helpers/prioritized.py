@@ -1,6 +1,6 @@
-"""Prioritized replay: transitions that surprised more are drawn more often.
+"""Prioritized replay: transitions with a larger TD error are drawn more often.
 
-``SumTree`` draws in proportion to priorities, the two memories put it under the memories of
+``SumTree`` draws in proportion to priorities; the two memories add it to the memories of
 ``helpers.replay``. Source: Schaul et al. 2016, *Prioritized experience replay*, section 3.3.
 """
 
@@ -13,19 +13,19 @@ from helpers.replay import FrameReplayMemory, ReplayMemory, _check_batch, _check
 Sample = namedtuple("Sample", "batch keys weight")
 Sample.__doc__ = """What a prioritized memory draws.
 
-batch: what the plain memory would have returned. keys: (B, 2) int64, which transitions these
-are, for ``update_priorities``. weight: (B,) float32 importance weights in (0, 1].
+batch: transitions, in the form in which the plain memory returns them. keys: (B, 2) int64, which
+transitions these are, for ``update_priorities``. weight: (B,) float32 importance weights in (0, 1].
 """
 
 
 class SumTree:
-    """Non-negative priorities, and draws in proportion to them, all in O(log capacity).
+    """Draws indices in proportion to their priorities; a draw or a change is O(log capacity).
 
     A complete binary tree in one array: node i has the children 2i and 2i + 1, the root is
     node 1, the leaves are the priorities, and every other node is the sum of its children.
 
     Args:
-        capacity: number of priorities; all are 0 at first.
+        capacity: number of priorities; all start at 0.
     """
 
     def __init__(self, capacity):
@@ -44,10 +44,10 @@ class SumTree:
         return self._node[self._first_leaf + np.asarray(index)]
 
     def __setitem__(self, index, priority):
-        """Set the priorities of indices (B,); of an index that is there twice the last one counts.
+        """Set the priorities of indices (B,); if an index occurs twice, the last value counts.
 
-        Sums are built anew from the children, never by adding differences, so no rounding
-        error gathers over millions of updates.
+        Sums are computed again from the children, never by adding differences, so rounding
+        errors do not build up over millions of updates.
 
         Raises:
             ValueError: if a priority is negative or not finite, or an index out of range.
@@ -64,9 +64,9 @@ class SumTree:
             self._node[node] = self._node[2 * node] + self._node[2 * node + 1]
 
     def draw(self, size, rng):
-        """Draw indices (B,): one from each of ``size`` equal shares of the total (stratified).
+        """Draw indices (B,): one from each of ``size`` equal parts of the total (stratified).
 
-        An index comes with probability priority / total; one of priority 0 never comes.
+        The probability of an index is priority / total; one with priority 0 is never drawn.
 
         Raises:
             ValueError: if all priorities are 0.
@@ -76,21 +76,21 @@ class SumTree:
         return self.find((np.arange(size) + rng.random(size)) / size * self.total)
 
     def find(self, mass):
-        """Indices (B,) at which the running sum of the priorities first exceeds ``mass`` (B,)."""
+        """Return the indices (B,) where the running sum first exceeds the numbers mass (B,)."""
         mass, node = np.array(mass, float), np.ones(len(mass), np.int64)
         for _ in range(self._depth):
             left, right = self._node[2 * node], self._node[2 * node + 1]
-            go_right = (mass >= left) & (right > 0)  # rounding must not lead into an empty branch
+            go_right = (mass >= left) & (right > 0)  # never into an empty branch, despite rounding
             mass -= np.where(go_right, left, 0.0)
             node = 2 * node + go_right
         return node - self._first_leaf
 
 
 class Priorities:
-    """What both memories share: a SumTree over their slots, and keys that outlive the ring.
+    """What both memories share: a SumTree over their slots, and keys for the transitions.
 
-    A key is (slot, how often the slot had been written when it was drawn): a priority that
-    comes back after the ring has moved on finds another number there and is dropped.
+    A key is (slot, how often that slot had been written when it was drawn). If the slot has been
+    overwritten before its new priority comes back, the counts differ and the priority is dropped.
     """
 
     def _start(self, slots, alpha, epsilon):
@@ -101,10 +101,10 @@ class Priorities:
         self.alpha, self.epsilon = float(alpha), float(epsilon)
         self._tree = SumTree(slots)
         self._written = np.zeros(slots, np.int64)
-        self._largest = 1.0  # largest |error| + epsilon so far: what a new transition gets
+        self._largest = 1.0  # largest |error| + epsilon so far: a new transition gets it
 
     def _enter(self, slots):
-        """New transitions stand in these slots: nothing is known of them, so they come first."""
+        """Give the new transitions in these slots the highest priority so far."""
         self._tree[slots] = np.full(len(slots), self._largest**self.alpha)
         self._written[slots] += 1
 
@@ -145,7 +145,7 @@ class PrioritizedReplayMemory(Priorities, ReplayMemory):
         capacity: transitions.
         rng: numpy ``Generator``.
         alpha: 0 draws uniformly, 1 in proportion to the errors.
-        epsilon: added to every |error|, so that nothing is forgotten for good.
+        epsilon: added to every |error|, so that every transition can be drawn.
     """
 
     def __init__(self, capacity, rng, *, alpha=0.6, epsilon=1e-3):
@@ -159,7 +159,7 @@ class PrioritizedReplayMemory(Priorities, ReplayMemory):
         self._enter(np.array([slot]))
 
     def sample(self, batch_size, beta):
-        """Draw a Sample of ``batch_size`` transitions; ``beta`` 1 undoes the bias entirely."""
+        """Draw a Sample of ``batch_size`` transitions; ``beta`` = 1 corrects the bias in full."""
         _check_batch(batch_size, len(self))
         slots = self._tree.draw(batch_size, self.rng)
         keys = np.stack([slots, self._written[slots]], axis=1)
@@ -167,9 +167,9 @@ class PrioritizedReplayMemory(Priorities, ReplayMemory):
 
 
 class PrioritizedFrameReplayMemory(Priorities, FrameReplayMemory):
-    """``FrameReplayMemory`` with priorities; further arguments as there.
+    """``FrameReplayMemory`` with priorities; for further arguments see there.
 
-    Transitions that cannot be rebuilt yet (or any more) are drawn again.
+    If a drawn transition cannot be rebuilt (yet, or any more), another one is drawn.
     """
 
     def __init__(self, capacity, num_envs, rng, *, alpha=0.6, epsilon=1e-3, **further):
@@ -200,4 +200,4 @@ class PrioritizedFrameReplayMemory(Priorities, FrameReplayMemory):
                 keys = np.stack([slots, self._written[slots]], axis=1)
                 return Sample(self._gather(env, offset), keys, self._weights(slots, beta))
             slots[bad] = self._tree.draw(len(bad), self.rng)
-        raise ValueError("nearly all priority lies on transitions that are not complete: push more")
+        raise ValueError("nearly all priority is on transitions that are not complete: push more")

@@ -3,7 +3,13 @@
 import numpy as np
 import torch
 
-from exercises.prioritized_nstep import check_find, check_n_step_target, check_weights
+from exercises.prioritized_nstep import (
+    check_find,
+    check_n_step_target,
+    check_probabilities,
+    check_rank_probabilities,
+    check_weights,
+)
 
 
 def powers(reward, gamma):
@@ -56,8 +62,47 @@ def find_loop(priorities, number):
         number -= p
 
 
+def shares(errors, alpha, epsilon):
+    p = (np.abs(errors) + epsilon) ** alpha
+    return p / p.sum()
+
+
+def rank_of(errors):
+    """1 for the largest."""
+    return (np.abs(errors)[:, None] <= np.abs(errors)).sum(axis=1)
+
+
+def rank_loop(errors, alpha):
+    order = sorted(range(len(errors)), key=lambda i: -abs(errors[i]))
+    p = {i: (1 / rank) ** alpha for rank, i in enumerate(order, start=1)}
+    return [p[i] / sum(p.values()) for i in range(len(errors))]
+
+
+def rank_shares(errors, alpha, rank=rank_of):
+    p = rank(errors) ** -float(alpha)
+    return p / p.sum()
+
+
 RIGHT = [
     (check_n_step_target, [masked, backwards, row_by_row]),
+    (
+        check_probabilities,
+        [
+            shares,
+            lambda e, a, eps: [
+                (abs(x) + eps) ** a / sum((abs(y) + eps) ** a for y in e) for x in e
+            ],
+            lambda e, a, eps: torch.softmax(a * torch.log(torch.tensor(e).abs() + eps), dim=0),
+        ],
+    ),
+    (
+        check_rank_probabilities,
+        [
+            rank_shares,
+            rank_loop,
+            lambda e, a: rank_shares(e, a, lambda e: np.argsort(np.argsort(-np.abs(e))) + 1),
+        ],
+    ),
     (
         check_find,
         [
@@ -79,13 +124,13 @@ WRONG = [
     (
         check_n_step_target,
         {
-            "the next one": lambda r, t, v, g: (
+            "the next game": lambda r, t, v, g: (
                 (powers(r, g) * r).sum(1) + g ** r.shape[1] * ~t.any(1) * v
             ),
-            "ended inside the window": lambda r, t, v, g: (
+            "ended inside the window, so": lambda r, t, v, g: (
                 (powers(r, g) * alive(t) * r).sum(1) + g ** r.shape[1] * v
             ),
-            "Ends are not looked at": lambda r, t, v, g: (
+            "ignores `terminated`": lambda r, t, v, g: (
                 (powers(r, g) * r).sum(1) + g ** r.shape[1] * v
             ),
             "γⁿ, not γ": lambda r, t, v, g: (
@@ -105,11 +150,40 @@ WRONG = [
                 + g ** r.shape[1] * ~t.any(1) * v
             ),
             "at the *first*": last_end,
-            "Only the last step": lambda r, t, v, g: (
+            "looks at the last step only": lambda r, t, v, g: (
                 (powers(r, g) * r).sum(1) + g ** r.shape[1] * ~t[:, -1] * v
             ),
-            "yours is fixed": lambda r, t, v, g: masked(r, t, v, 0.5),
+            "a fixed value": lambda r, t, v, g: masked(r, t, v, 0.5),
             "got shape (5, 3)": lambda r, t, v, g: r,
+        },
+    ),
+    (
+        check_probabilities,
+        {
+            "do not sum to 1: divide": lambda e, a, eps: (np.abs(e) + eps) ** a,
+            "ε is missing": lambda e, a, eps: shares(e, a, 0.0),
+            "before the power α": lambda e, a, eps: (
+                (np.abs(e) ** a + eps) / (np.abs(e) ** a + eps).sum()
+            ),
+            "α is missing": lambda e, a, eps: shares(e, 1.0, eps),
+            "after the division": lambda e, a, eps: shares(e, 1.0, eps) ** a,
+            "take the absolute value": lambda e, a, eps: shares(np.maximum(e, 0), a, eps),
+            "not by the largest": lambda e, a, eps: shares(e, a, eps) / shares(e, a, eps).max(),
+            "softmax": lambda e, a, eps: torch.softmax(torch.tensor((np.abs(e) + eps) ** a), dim=0),
+        },
+    ),
+    (
+        check_rank_probabilities,
+        {
+            "do not sum to 1": lambda e, a: rank_of(e) ** -float(a),
+            "yours is the smallest": lambda e, a: rank_shares(
+                e, a, lambda e: len(e) + 1 - rank_of(e)
+            ),
+            "Rank by |δ|": lambda e, a: rank_shares(e, a, lambda e: (e[:, None] <= e).sum(axis=1)),
+            "in the order of the ranks": lambda e, a: np.sort(rank_shares(e, a))[::-1],
+            "`argsort`": lambda e, a: rank_shares(e, a, lambda e: np.argsort(-np.abs(e)) + 1),
+            "α is missing": lambda e, a: rank_shares(e, 1.0),
+            "first rank is drawn most": lambda e, a: rank_of(e) ** a / (rank_of(e) ** a).sum(),
         },
     ),
     (
@@ -122,7 +196,7 @@ WRONG = [
             "for number 9.99: is a `return` missing": lambda p, x: next(
                 (i for i, q in enumerate(p) if q > x), None
             ),
-            "largest priority": lambda p, x: int(p.argmax()),
+            "always the index of the largest": lambda p, x: int(p.argmax()),
             "equal parts": lambda p, x: int(x / 10 * 6),
             "for number 0.2, got": lambda p, x: x,
             "number 3.9": lambda p, x: 1 if x < 4 else find_loop(p, x),
@@ -137,7 +211,7 @@ WRONG = [
             "smallest weight": lambda p, n, b: p**-b / (p**-b).min(),
             "by the sum": lambda p, n, b: p**-b / (p**-b).sum(),
             "by the mean": lambda p, n, b: p**-b / (p**-b).mean(),
-            "β is not used": lambda p, n, b: p.min() / p,
+            "β is missing": lambda p, n, b: p.min() / p,
         },
     ),
 ]
