@@ -1,8 +1,9 @@
-"""Checks for notebook 01: returns, one Q-update, ties, bins."""
+"""Checks for notebook 01: returns, one Q-update, one episode, ties, bins."""
 
 import numpy as np
 
 from exercises import Nothing, Wrong, as_array, call, call_each, compare, exercise, nothing
+from helpers.replay import Transition
 
 
 @exercise
@@ -25,23 +26,22 @@ def check_returns(function):
             [
                 ("γ is missing.", undiscounted),
                 (
-                    "Every return is discounted from the first step of the game; it should be "
-                    "discounted from its own step: divide by γ^t, or go backwards.",
+                    "You discounted every return from the first step of the episode. Discount each "
+                    "one from its own step: divide by γ^t, or go backwards.",
                     from_start,
                 ),
-                ("These are the rewards so far; a return counts what is still to come.",
+                ("You summed the rewards so far. A return sums the rewards still to come.",
                  np.cumsum(rewards)),
                 ("The reward of the step itself is left out.", expected - rewards),
-                ("They stand in the wrong order: the return of the first step comes first.",
-                 expected[::-1]),
-                ("That is one number; expected one for every step.", expected[0]),
+                ("The order is wrong: the return of the first step comes first.", expected[::-1]),
+                ("You returned one number. Return one for every step.", expected[0]),
             ],
         )  # fmt: skip
 
 
 @exercise
 def check_q_update(function):
-    """``function(q, state, action, reward, next_state, terminated, alpha, gamma)``: new table."""
+    """``function(q_table, transition, alpha, gamma)``: changes one entry, or returns the table."""
     rng = np.random.default_rng(0)
     for terminated in (False, True):
         q = rng.normal(size=(4, 2)) + 1
@@ -58,42 +58,139 @@ def check_q_update(function):
         replaced[state, action] = reward + future
         mistakes = [
             (
-                "That counts a future after the end of the game: where `terminated` is true the "
+                "You added a future after the end of the episode. If `terminated` is true, the "
                 "target is the reward alone.",
                 updated(reward + goes_on),
             ),
-            ("α is not used: the entry jumps to the target at once.", replaced),
+            ("α is not used: the entry jumps straight to the target.", replaced),
             ("γ is missing.", updated(reward + (0.0 if terminated else q[next_state].max()))),
             (
-                "That is the best value of the state itself; the target looks at the *next* one.",
+                "You took the best value of the state itself. The target uses the *next* state.",
                 updated(reward + (0.0 if terminated else gamma * q[state].max())),
             ),
             (
-                "That is the largest entry of the whole table, or of a column; the best action "
-                "of the next state is wanted: `q[next_state].max()`.",
+                "You took the largest entry of the whole table, or of a column. The target uses "
+                "the best action of the next state: `q_table[next_obs].max()`.",
                 updated(reward + (0.0 if terminated else gamma * q.max())),
             ),
             (
-                "That is the value of the same action in the next state; the best one counts.",
+                "You took the value of the same action in the next state. The target uses the "
+                "best action there.",
                 updated(reward + (0.0 if terminated else gamma * q[next_state, action])),
             ),
             (
-                "The old entry is not taken off: it moves by α times target *minus entry*.",
+                "The old entry is not subtracted: it moves by α times (target *minus entry*).",
                 updated(reward + future + q[state, action]),
             ),
-            ("The reward counts at the end, too; only the future does not.", updated(0.0)),
-            ("Nothing was learned. A step that ends the game has a target, too: its reward.", q),
-            ("That is the new entry alone; hand back the whole table.",
-             updated(reward + future)[state, action]),
-        ]  # fmt: skip
+            (
+                "The reward counts at the end, too. Only the future is missing there.",
+                updated(0.0),
+            ),
+            ("Nothing was learned. The last step has a target, too: its reward.", q),
+            (
+                "You returned the new entry alone. Return the whole table, or change it in place.",
+                updated(reward + future)[state, action],
+            ),
+        ]
         given = q.copy()
-        answer = function(given, state, action, reward, next_state, terminated, alpha, gamma)
+        transition = Transition(state, action, reward, next_state, terminated)
+        answer = function(given, transition, alpha, gamma)
         changed = not np.array_equal(given, q)
         if nothing(answer) and not changed and not terminated:
             raise Nothing
         if nothing(answer) or (changed and as_array(answer).shape != q.shape):
             answer = given  # in place is fine, too
         compare(answer, updated(reward + future), "table", mistakes)
+
+
+class _Walk:
+    """An environment for ``check_episode``: observations 10, 11, …, ended as told."""
+
+    def __init__(self, length, terminated):
+        self.length, self.terminated = length, terminated
+        self.resets, self.actions = 0, []
+
+    def reset(self, **_):
+        self.resets += 1
+        return 10, {}
+
+    def step(self, action):
+        if not self.resets:
+            raise Wrong("`step` was called before `env.reset()`.")
+        if len(self.actions) == self.length:
+            end = "terminated" if self.terminated else "truncated"
+            raise Wrong(f"the episode was {end}, but another step followed.\n  The loop ends when "
+                        "`terminated` *or* `truncated` is true.")  # fmt: skip
+        self.actions.append(action)
+        over = len(self.actions) == self.length
+        now = 10 + len(self.actions)
+        return now, now / 8, over and self.terminated, over and not self.terminated, {}
+
+
+@exercise
+def check_episode(function):
+    """``function(env, choose_action, learn)`` to the number of agent steps of one episode."""
+    for length, terminated in ((4, True), (3, False)):
+        env, asked, learned = _Walk(length, terminated), [], []
+
+        def choose_action(obs, asked=asked):
+            asked.append(obs)
+            return 3 * len(asked) % 4  # 3, 2, 1, 0
+
+        def learn(transition, learned=learned):
+            learned.append(tuple(transition))
+
+        answer = function(env, choose_action, learn)
+        if nothing(answer) and not (env.resets or asked or learned):
+            raise Nothing
+        _check_walk(env, asked, learned)
+        if nothing(answer):
+            raise Wrong("the episode is right, but nothing is returned: return the number of "
+                        "agent steps.")  # fmt: skip
+        compare(answer, length, "agent steps")
+
+
+def _check_walk(env, asked, learned):
+    """Compare what was asked, done and learned in one episode with what should have been."""
+    n = env.length
+    seen = list(range(10, 10 + n))
+    if env.resets != 1:
+        raise Wrong(f"expected one call of `env.reset()`, got {env.resets}")
+    if len(env.actions) < n:
+        raise Wrong(f"expected {n} steps until the end of the episode, got {len(env.actions)}")
+    if asked != seen:
+        hint = ""
+        if len(asked) > 1 and set(asked) == {10}:
+            hint = "\n  The agent always sees the first observation: `obs = next_obs` is missing."
+        raise Wrong(f"expected actions for the observations {seen}, got {asked}{hint}")
+    actions = [3 * (i + 1) % 4 for i in range(n)]
+    if env.actions != actions:
+        raise Wrong(f"expected the chosen actions {actions} in `env.step`, got {env.actions}")
+    if len(learned) != n or any(len(transition) != 5 for transition in learned):
+        raise Wrong(f"expected {n} transitions of 5 values in `learn`, got {len(learned)}: "
+                    f"{learned[:1]}")  # fmt: skip
+    right = [
+        (o, a, (o + 1) / 8, o + 1, env.terminated and o == seen[-1])
+        for o, a in zip(seen, actions, strict=True)
+    ]
+    if learned == right:
+        return
+    ends = [(*turn[:4], turn[0] == seen[-1]) for turn in right]
+    hints = [
+        ("`next_obs` is the observation *before* the step, again.",
+         [(o, a, r, o, end) for o, a, r, _, end in right]),
+        ("`obs` was replaced by `next_obs` before the transition was made.",
+         [(nxt, a, r, nxt, end) for _, a, r, nxt, end in right]),
+        ("The time limit is stored as `terminated`. It ends the loop, not the future: store "
+         "`terminated` alone.", ends),
+        ("The last step terminated, but is stored with `terminated=False`. Is `truncated` in its "
+         "place?", [(*turn[:4], False) for turn in right]),
+    ]  # fmt: skip
+    place = next(i for i in range(n) if learned[i] != right[i])
+    hint = next((f"\n  {hint}" for hint, mistake in hints if learned == mistake), "")
+    names = "(obs, action, reward, next_obs, terminated)"
+    raise Wrong(f"expected {names} = {right[place]} in step {place + 1}, got {learned[place]}"
+                f"{hint}")  # fmt: skip
 
 
 @exercise
@@ -108,14 +205,14 @@ def check_choose(function):
         if empty == draws and epsilon == 0:
             raise Nothing
         if empty:
-            raise Wrong(f"with ε = {epsilon:g} nothing comes back in {empty / draws:.0%} of the "
+            raise Wrong(f"with ε = {epsilon:g} nothing is returned in {empty / draws:.0%} of the "
                         "draws: is a `return` missing?")  # fmt: skip
         for a in map(np.asarray, found):
             if a.ndim:
                 raise Wrong(f"expected one action, a number; got an array of shape {a.shape}")
             if a.dtype.kind not in "iu":
                 raise Wrong(f"expected an action, a whole number; got {a}.\n  Is that the *value* "
-                            "of the action? Its place in the row is wanted.")  # fmt: skip
+                            "of the action? Return its index.")  # fmt: skip
         actions = np.array(found, int)
         if not ((actions >= 0) & (actions < len(values))).all():
             raise Wrong(f"expected actions 0 to {len(values) - 1}, got {actions.min()} to "
@@ -136,14 +233,14 @@ def check_choose(function):
                     f"{greedy[2]:.2f}")  # fmt: skip
     always = shares(q_values, 1.0)
     if always[1] + always[2] == 0:
-        raise Wrong("with ε = 1 the best actions are never taken.\n  A random draw may hit them as "
-                    "well; do not leave them out.")  # fmt: skip
+        raise Wrong("with ε = 1 the best actions are never taken.\n  A random draw may also hit "
+                    "them; do not leave them out.")  # fmt: skip
     if abs(always - 0.25).max() > 0.05:
         raise Wrong(f"with ε = 1 expected all actions equally often, got shares "
                     f"{always.round(2).tolist()}")  # fmt: skip
     some = shares(q_values, 0.4)
     if abs(some[0] - 0.1) > 0.025:
-        hint = "A random draw may hit the best actions as well; do not leave them out."
+        hint = "A random draw may also hit the best actions; do not leave them out."
         raise Wrong(f"with ε = 0.4 expected action 0 in 0.10 of the draws, got {some[0]:.2f}.\n  "
                     + hint)  # fmt: skip
 
@@ -156,17 +253,17 @@ def check_bins(function):
         values = [low - 4.0, *inside, high + 7.0]
         ratio = (np.array(values) - low) / (high - low) * count
         raw = np.floor(ratio)
-        beyond = ("Values beyond the ends fall out of the table: they belong to the first and the "
+        beyond = ("Values beyond the ends fall out of the table. Put them into the first and the "
                   "last bin.")  # fmt: skip
         mistakes = [
             (beyond, raw),
             (beyond, np.trunc(ratio)),
             (beyond, raw.clip(0)),
             (beyond, raw.clip(None, count - 1)),
-            ("The numbers begin at 1; a table begins at 0.", raw.clip(0, count - 1) + 1),
+            ("Your bins start at 1; an index starts at 0.", raw.clip(0, count - 1) + 1),
             ("That is one bin too many at the upper end.", raw.clip(0, count)),
             (
-                "The bins are rounded, not cut: the first and the last are only half as wide.",
+                "You rounded instead of cutting: the first and the last bin are only half as wide.",
                 np.round((np.array(values) - low) / (high - low) * (count - 1)).clip(0, count - 1),
             ),
         ]
@@ -174,5 +271,5 @@ def check_bins(function):
         answers = call_each(function, [(v, low, high, count) for v in values], asked)
         compare(answers, raw.clip(0, count - 1), "bins", mistakes, asked)
         if np.array([np.asarray(a) for a in answers]).dtype.kind not in "iu":
-            raise Wrong(f"the bin is right, but {answers[0]!r} is no whole number: a table cannot "
-                        "be indexed with it.\n  `int(…)` makes one.")  # fmt: skip
+            raise Wrong(f"the bin is right, but {answers[0]!r} is no whole number: it cannot "
+                        "index a table.\n  Use `int(…)`.")  # fmt: skip

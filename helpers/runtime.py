@@ -162,7 +162,7 @@ def start(name, trains, full, quick, threads=1):
         display(Image(data=picture.read_bytes(), format="png", metadata={"alt": alt}))
     minutes = factor * (quick if short else full)
     print(f"Run All trains {trains}: about {_minutes(minutes)} on this machine.")
-    if not short:
+    if not short and quick < full:
         print(
             f"In a hurry ({_minutes(factor * quick)})? Run %env DQN_PROFILE=quick in a new cell "
             "above, then this cell again."

@@ -3,7 +3,14 @@
 import numpy as np
 import torch
 
-from exercises.q_table import check_bins, check_choose, check_q_update, check_returns
+from exercises.q_table import (
+    check_bins,
+    check_choose,
+    check_episode,
+    check_q_update,
+    check_returns,
+)
+from helpers.replay import Transition
 
 
 def returns_backwards(rewards, gamma):
@@ -34,23 +41,26 @@ WRONG_RETURNS = {
     "from the first step": lambda r, g: np.array([powers(r, g)[t:].sum() for t in range(len(r))]),
     "so far": lambda r, g: np.cumsum(r),
     "left out": lambda r, g: returns_sums(r, g) - r,
-    "wrong order": lambda r, g: returns_sums(r, g)[::-1],
+    "order is wrong": lambda r, g: returns_sums(r, g)[::-1],
     "one number": lambda r, g: returns_sums(r, g)[0],
 }
 
 
-def update_in_place(q, s, a, r, n, end, alpha, gamma):
+def update_in_place(q, transition, alpha, gamma):
+    s, a, r, n, end = transition
     target = r if end else r + gamma * max(q[n])
     q[s, a] += alpha * (target - q[s, a])
 
 
-def update_new(q, s, a, r, n, end, alpha, gamma):
-    new = q.copy()
-    new[s, a] = (1 - alpha) * q[s, a] + alpha * (r + gamma * q[n].max() * (not end))
+def update_new(q, t, alpha, gamma):
+    new, at = q.copy(), (t.obs, t.action)
+    target = t.reward + gamma * q[t.next_obs].max() * (not t.terminated)
+    new[at] = (1 - alpha) * q[at] + alpha * target
     return new
 
 
-def update_loop(q, s, a, r, n, end, alpha, gamma):
+def update_loop(q, transition, alpha, gamma):
+    s, a, r, n, end = transition
     rows = [list(row) for row in q]
     best = 0.0 if end else max(rows[n])
     rows[s][a] += alpha * (r + gamma * best - rows[s][a])
@@ -58,19 +68,22 @@ def update_loop(q, s, a, r, n, end, alpha, gamma):
 
 
 def update_with(target, alpha_used=True):
-    def update(q, s, a, r, n, end, alpha, gamma):
+    def update(q, transition, alpha, gamma):
+        s, a, r, n, end = transition
         q[s, a] += (alpha if alpha_used else 1.0) * (target(q, s, r, n, end, gamma) - q[s, a])
         return q
 
     return update
 
 
-def update_not_at_the_end(q, s, a, r, n, end, alpha, gamma):
+def update_not_at_the_end(q, transition, alpha, gamma):
+    s, a, r, n, end = transition
     if not end:
         q[s, a] += alpha * (r + gamma * q[n].max() - q[s, a])
 
 
-def update_and_tell(q, s, a, r, n, end, alpha, gamma):
+def update_and_tell(q, transition, alpha, gamma):
+    s, a, r, n, end = transition
     error = (r if end else r + gamma * max(q[n])) - q[s, a]
     q[s, a] += alpha * error
     return error
@@ -89,9 +102,96 @@ WRONG_UPDATES = {
         lambda q, s, r, n, end, g: r + g * q[n].max() * (not end), alpha_used=False
     ),
     "γ is missing": update_with(lambda q, s, r, n, end, g: r + q[n].max() * (not end)),
-    "*next* one": update_with(lambda q, s, r, n, end, g: r + g * q[s].max() * (not end)),
-    "whole table": update_with(lambda q, s, r, n, end, g: r + g * q.max() * (not end)),
+    "*next* state": update_with(lambda q, s, r, n, end, g: r + g * q[s].max() * (not end)),
+    "whole table, or": update_with(lambda q, s, r, n, end, g: r + g * q.max() * (not end)),
     "expected table": update_with(lambda q, s, r, n, end, g: r + g * q[n].mean() * (not end)),
+}
+
+
+def episode_while_true(env, choose_action, learn):
+    obs, _ = env.reset(seed=0)
+    count = 0
+    while True:
+        action = choose_action(obs)
+        after, reward, terminated, truncated, _ = env.step(action)
+        learn(Transition(obs, action, reward, after, terminated))
+        obs, count = after, count + 1
+        if terminated or truncated:
+            return count
+
+
+def episode_flag(env, choose_action, learn):
+    obs, over, lengths = env.reset()[0], False, []
+    while not over:
+        action = choose_action(obs)
+        after, reward, *ends, _ = env.step(action)
+        learn((obs, action, reward, after, ends[0]))
+        lengths.append(1)
+        obs, over = after, any(ends)
+    return np.sum(lengths)
+
+
+def episode_recursive(env, choose_action, learn):
+    def onward(obs):
+        action = choose_action(obs)
+        after, reward, terminated, truncated, _ = env.step(action)
+        learn(Transition(obs, action, reward, after, terminated))
+        return 1 if terminated or truncated else 1 + onward(after)
+
+    return onward(env.reset()[0])
+
+
+def episode_with(store, ends=lambda terminated, truncated: terminated or truncated, move=True):
+    """An episode that stores, ends or goes on in another way."""
+
+    def episode(env, choose_action, learn):
+        obs, over, count = env.reset()[0], False, 0
+        while not over:
+            action = choose_action(obs)
+            after, reward, terminated, truncated, _ = env.step(action)
+            learn(store(obs, action, reward, after, terminated, truncated))
+            obs, count = after if move else obs, count + 1
+            over = ends(terminated, truncated)
+        return count
+
+    return episode
+
+
+def episode_returns_nothing(env, choose_action, learn):
+    episode_while_true(env, choose_action, learn)
+
+
+def episode_of_one_step(env, choose_action, learn):
+    obs, _ = env.reset()
+    action = choose_action(obs)
+    after, reward, terminated, _, _ = env.step(action)
+    learn(Transition(obs, action, reward, after, terminated))
+    return 1
+
+
+def episode_without_learning(env, choose_action, learn):
+    return episode_while_true(env, choose_action, lambda transition: None)
+
+
+def episode_of_reversed_actions(env, choose_action, learn):
+    return episode_while_true(env, lambda obs: 3 - choose_action(obs), learn)
+
+
+WRONG_EPISODES = {
+    "*before* the step": episode_with(lambda o, a, r, n, end, clock: (o, a, r, o, end)),
+    "replaced by `next_obs`": episode_with(lambda o, a, r, n, end, clock: (n, a, r, n, end)),
+    "not the future": episode_with(lambda o, a, r, n, end, clock: (o, a, r, n, end or clock)),
+    "Is `truncated` in its": episode_with(lambda o, a, r, n, end, clock: (o, a, r, n, clock)),
+    "stored with `terminated=False`": episode_with(lambda o, a, r, n, *_: (o, a, r, n, False)),
+    "in step 1, got (10, 3, -1": episode_with(lambda o, a, r, n, end, clock: (o, a, -1, n, end)),
+    "another step followed": episode_with(lambda *t: t[:5], ends=lambda end, clock: end),
+    "`obs = next_obs` is missing": episode_with(lambda *t: t[:5], move=False),
+    "of 5 values": episode_with(lambda *t: t[:4]),
+    "number of agent steps": episode_returns_nothing,
+    "until the end of the episode": episode_of_one_step,
+    "expected 4 transitions": episode_without_learning,
+    "the chosen actions": episode_of_reversed_actions,
+    "before `env.reset()`": lambda env, choose_action, learn: env.step(0),
 }
 
 
@@ -161,7 +261,7 @@ WRONG_BINS = {
     "first and the last bin": lambda v, lo, hi, n: int(max((v - lo) / (hi - lo) * n, 0)),
     "is no whole number": lambda v, lo, hi, n: np.floor((v - lo) / (hi - lo) * n).clip(0, n - 1),
     "(1 to 11 in 5 bins)": lambda v, lo, hi, n: bin_floor(v, -hi, hi, n),
-    "begin at 1": lambda v, lo, hi, n: bin_floor(v, lo, hi, n) + 1,
+    "start at 1": lambda v, lo, hi, n: bin_floor(v, lo, hi, n) + 1,
     "one bin too many": lambda v, lo, hi, n: int(min(max((v - lo) / (hi - lo) * n, 0), n)),
     "rounded": lambda v, lo, hi, n: int(np.round((v - lo) / (hi - lo) * (n - 1)).clip(0, n - 1)),
 }
@@ -169,12 +269,14 @@ WRONG_BINS = {
 RIGHT = [
     (check_returns, [returns_backwards, returns_sums, returns_torch]),
     (check_q_update, [update_in_place, update_new, update_loop, update_and_tell]),
+    (check_episode, [episode_while_true, episode_flag, episode_recursive]),
     (check_choose, [choose_ties, choose_noise, choose_shares]),
     (check_bins, [bin_floor, bin_digitize, bin_loop]),
 ]
 WRONG = [
     (check_returns, WRONG_RETURNS),
     (check_q_update, WRONG_UPDATES),
+    (check_episode, WRONG_EPISODES),
     (check_choose, WRONG_CHOICES),
     (check_bins, WRONG_BINS),
 ]

@@ -1,5 +1,6 @@
 """Notebook 01's own definitions against numbers worked out by hand and slow references."""
 
+import csv
 import math
 from dataclasses import replace
 from itertools import pairwise, product
@@ -7,28 +8,38 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
+from exercises.q_table import check_choose, check_episode, check_q_update, check_returns
+from helpers.plotting import load_curves
 from helpers.replay import Transition
-from tools.definitions import class_source, load_definitions
+from tools.definitions import ROOT, TWINS, class_source, load_definitions
 
 NAMES = [
     "Config",
+    "CONFIG",
     "ROADS",
     "cost_to_go",
     "discounted_returns",
     "GRID",
+    "REWARDS",
     "MOVES",
     "GRID_GAMMA",
     "GridWorld",
     "q_update",
     "choose",
+    "run_episode",
     "learn_grid",
     "value_iteration",
     "bin_edges",
     "Brain",
     "Agent",
     "Environment",
-    "train_seeds",
+    "train",
     "is_solved",
+    "EveryStepPays",
+    "LooksAtItself",
+    "SEEDS",
+    "VARIANTS",
+    "no_epsilon",
 ]
 
 
@@ -123,6 +134,15 @@ def test_choose_breaks_ties_at_random_and_explores(nb):
     assert abs(explored.count(1) / 4_000 - 0.2) < 0.03  # half of the random ones
 
 
+@pytest.mark.parametrize(
+    "check, name",
+    [(check_returns, "discounted_returns"), (check_q_update, "q_update"),
+     (check_choose, "choose"), (check_episode, "run_episode")],
+)  # fmt: skip
+def test_our_versions_pass_the_checks_of_the_exercises(nb, check, name):
+    assert check(nb[name]) is True
+
+
 # -- the grid ------------------------------------------------------------------------------
 
 
@@ -199,6 +219,18 @@ def test_brain_updates_the_entry_of_the_binned_state(nb):
     assert brain.q_table[1, 3, 3, 3, 0] == pytest.approx(-0.5)  # nothing follows an end
 
 
+def test_the_outermost_bins_of_the_angle_are_never_reached(nb):
+    config = nb["Config"]()
+    brain = nb["Brain"](config, np.random.default_rng(0))
+    task = nb["Environment"](nb["Agent"](brain), replace(config, epsilon_first=math.inf), seed=0)
+    brain.config = task.config  # always explores
+    for episode in range(200):
+        task.play(episode)
+    q_table = brain.q_table
+    assert q_table[:, :, 1:5].any() and not q_table[:, :, [0, 5]].any()
+    assert q_table[:, :, [0, 5], :, 0].size == 432
+
+
 def test_epsilon_falls_with_the_episode(nb):
     brain = nb["Brain"](nb["Config"](), np.random.default_rng(0))
     brain.q_table[..., 1] = 1.0
@@ -259,9 +291,56 @@ def test_the_real_environment_stops_at_200_steps(nb):
 
 def test_the_table_solves_cartpole(nb):
     config = nb["Config"]()
-    rows, used = nb["train_seeds"](config, seeds=1)
-    assert nb["is_solved"]([length for _, _, length in rows], config)
-    assert 0 < used[0] < 0.5
+    brain, lengths = nb["train"](config, seed=0)
+    assert nb["is_solved"](lengths, config)
+    assert 0 < (brain.q_table != 0).any(axis=-1).mean() < 0.5
+    assert brain.updates == sum(lengths)
+
+
+# -- what else the notebook compares ---------------------------------------------------------
+
+
+def test_every_step_pays(nb):
+    task = nb["EveryStepPays"](Recorder(), nb["Config"](), seed=0)
+    assert {task.shaped_reward(n, end) for n in (1, 195, 200) for end in (False, True)} == {1.0}
+
+
+def test_the_bug_looks_at_the_state_itself(nb):
+    brain = nb["LooksAtItself"](nb["Config"](alpha=0.5, gamma=0.9), np.random.default_rng(0))
+    brain.q_table[1, 3, 3, 3] = [0.0, 1.0]
+    brain.q_table[4, 1, 4, 1] = [7.0, 7.0]
+    obs, after = [-1.0, 0.5, 0.0, 0.0], [1.0, -1.5, 0.2, -1.0]
+    brain.learn(Transition(obs, 0, 0.0, after, terminated=False))
+    assert brain.q_table[1, 3, 3, 3, 0] == pytest.approx(0.5 * 0.9 * 1.0)
+
+
+def test_the_text_says_what_the_recorded_curves_say(nb):
+    text = " ".join((TWINS / "01_q_table.py").read_text(encoding="utf-8").split("\n# "))
+    curves = load_curves(ROOT / "results" / "01_q_table.csv", "episode", "agent_steps")
+    lengths = [y for _, y in curves.values()]
+    assert len(lengths) == nb["SEEDS"] and all(nb["is_solved"](y, nb["Config"]()) for y in lengths)
+    ends = [len(y) for y in lengths]
+    assert f"{len(ends)} seeds are solved, after {min(ends)} to {max(ends)} episodes" in text
+    with (ROOT / "results" / "01_tests.csv").open(newline="") as file:
+        tests = list(csv.DictReader(file))
+    assert [int(row["episodes"]) for row in tests] == ends
+    worst = min(float(row["greedy_mean"]) for row in tests)
+    assert f"the worst of the 20 agents averages {worst:.0f} steps" in text
+
+
+def test_the_text_says_what_exploration_adds():
+    text = " ".join((TWINS / "01_q_table.py").read_text(encoding="utf-8").split("\n# "))
+    with (ROOT / "results" / "01_variants.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    def late(variant):
+        return np.array([float(r["agent_steps"]) for r in rows if r["variant"] == variant])
+
+    shaped = late("all parts") - late("ε = 0")
+    paid = late("+1 per step") - late("+1 per step, ε = 0")
+    assert len(shaped) == len(paid) == 50
+    assert f"it even costs {-shaped.mean():.0f} steps" in text
+    assert f"There ε adds {paid.mean():.0f} steps" in text
 
 
 @pytest.mark.parametrize("name", ["Agent", "Environment"])
