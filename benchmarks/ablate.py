@@ -1,10 +1,10 @@
 """Ablations: every variant of a notebook on many seeds.
 
 ``python -m benchmarks.ablate 05 --seeds 20`` trains the variants of notebook 05 on CartPole and
-writes their curves to ``build/results/``; ``07-pong --seeds 3`` trains on Pong. ``--record`` writes
-to ``results/`` instead, where the notebooks find them, and with ``--resume`` trains only what is
-missing there. No time is measured here, so runs may share the machine; a run gives the same curve
-whatever runs beside it.
+writes their curves to ``build/results/``; ``07-pong --seeds 3`` trains on Pong, ``08 --first 100``
+on seeds that chose no setting. ``--record`` writes to ``results/`` instead, where the notebooks
+find them, and with ``--resume`` trains only what is missing there. No time is measured here, so
+runs may share the machine; a run gives the same curve whatever runs beside it.
 """
 
 import argparse
@@ -21,28 +21,38 @@ from helpers.runtime import ROOT
 FIVE = [
     "Config", "DQN", "BOTH", "td_target", "QNetwork", "make_batch", "epsilon", "descend", "Brain",
     "Agent", "Environment", "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "Run", "CURVE", "train",
-    "VARIANTS", "DOUBLE", "combine", "stream", "double_target", "make_cart", "promise_and_return",
-    "double_cut",
+    "VARIANTS", "DOUBLE", "combine", "stream", "double_target", "make_cart", "OBS_SCALE",
+    "greedy_episodes", "actual_return", "point_of_curve", "Study", "UncentredNetwork",
+    "MeasuringBrain", "train_variant",
 ]  # fmt: skip
 SIX = [
-    "Config", "DQN", "BOTH", "td_target", "QNetwork", "make_batch", "epsilon", "descend", "Brain",
-    "Agent", "Environment", "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "Run", "CURVE", "train",
-    "VARIANTS", "N_STEP", "PRIORITIZED", "NStep", "beta", "CountingMemory",
+    "Config", "NStep", "beta", "OBS_SCALE", "QNetwork", "make_batch", "epsilon", "descend",
+    "td_target", "loss_and_errors", "CountingMemory", "Brain", "Agent", "Environment",
+    "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "Run", "CURVE", "train", "UniformMemory",
+    "UniformBrain", "Compared", "DQN", "VARIANTS", "train_variant",
 ]  # fmt: skip
 SEVEN = [
-    "Config", "DQN", "QNetwork", "make_batch", "epsilon", "descend", "Brain", "Agent",
-    "Environment", "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "Run", "CURVE", "train", "VARIANTS",
-    "RAINBOW", "NStep", "beta", "project", "quantile_loss", "NoisyLinear", "next_distribution",
-    "losses", "draw", "update", "CartBody", "cart_brain", "mean_sigma", "explored", "noise_now",
+    "Config", "project", "c51_loss", "squeeze", "factorised_noise", "NoisyLinear", "CartBody",
+    "stream", "QNetwork", "losses", "NStep", "make_batch", "CLIP_NORM", "Brain", "draw", "update",
+    "cart_brain", "Agent", "Environment", "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "Run", "train",
+    "quantile_loss", "Switches", "SwitchedNetwork", "switched_losses", "epsilon", "SwitchedBrain",
+    "DQN", "RAINBOW", "VARIANTS", "switched_brain", "CURVE", "mean_sigma", "explored", "noise_now",
+    "train_variant",
 ]  # fmt: skip
 PIXELS = [
     "PixelBody", "pong_network", "pong_brain", "PONG", "PONG_VARIANTS", "train_pong", "calibrate",
+]  # fmt: skip
+EIGHT = [
+    "QNetwork", "td_target", "next_rows", "Config", "ColumnMemory", "sample", "Brain",
+    "train_carts", "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "RECIPE", "VARIANTS", "VariantConfig",
+    "KeepsResets", "SameArray", "MEMORIES", "VariantBrain", "CURVE", "Run", "train",
 ]  # fmt: skip
 NOTEBOOKS = {
     "05": ("05_double_dueling", FIVE),
     "06": ("06_prioritized_nstep", SIX),
     "07": ("07_rainbow", SEVEN),
     "07-pong": ("07_rainbow", [*SEVEN, *PIXELS]),
+    "08": ("08_faster_training", EIGHT),
 }
 
 
@@ -63,11 +73,12 @@ def train(which, variant, seed):
     import torch
 
     torch.set_num_threads(1)
+    torch.set_flush_denormal(which == "08")  # as in that notebook
     nb = load(which)
     config = variants_of(which, nb)[variant]
     if which == "07-pong":
         return nb["train_pong"](config, seed)[1]
-    return nb["train"](config, seed).curve
+    return nb.get("train_variant", nb["train"])(config, seed).curve
 
 
 def finished(path):
@@ -98,6 +109,7 @@ def command_line():
     parser.add_argument("notebook", choices=sorted(NOTEBOOKS))
     parser.add_argument("--variants", nargs="+", help="only these")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--resume", action="store_true", help="repeat no finished run")
     parser.add_argument("--jobs", type=int, default=2, help="trainings side by side")
     parser.add_argument("--folder", type=Path, help="default: build/results")
@@ -125,7 +137,8 @@ def main():
     start = options.notebook.replace("-", "_")
     paths = {name: options.folder / f"{start}_{name}.csv" for name in variants}
     runs = {name: finished(path) if options.resume else {} for name, path in paths.items()}
-    missing = [(name, seed) for seed in range(options.seeds) for name in variants]
+    seeds = range(options.first, options.first + options.seeds)
+    missing = [(name, seed) for seed in seeds for name in variants]
     missing = [(name, seed) for name, seed in missing if seed not in runs[name]]
     with ProcessPoolExecutor(options.jobs) as pool:
         jobs = {pool.submit(train, options.notebook, *run): run for run in missing}

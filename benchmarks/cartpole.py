@@ -9,15 +9,17 @@ SEEDS, ROUNDS = 20, 5  # runs of ours; rounds in which the others take part
 GOAL, BUDGET, EVERY, EPISODES = 475, 50_000, 2_500, 100  # mean return; agent steps; agent steps
 SELECTION_SEEDS, TEST_SEEDS = 1_000_000, 2_000_000  # no training uses these
 NOTEBOOK_03 = [
-    "Config", "HARD", "SOFT", "OURS", "follow", "epsilon", "QNetwork", "make_batch", "td_target",
-    "make_optimizer", "descend", "Brain", "Agent", "Environment",
+    "Config", "OURS", "hard_update", "soft_update", "td_target", "QNetwork", "epsilon",
+    "make_batch", "best_actions", "Brain", "Agent", "Environment", "RecipeConfig", "PLAIN",
+    "HARD", "SOFT", "recipe_epsilon", "RecipeBrain",
 ]  # fmt: skip
 NOTEBOOK_08 = [
-    "CartConfig", "CartNetwork", "ColumnMemory", "td_target", "CartBrain",
+    "QNetwork", "td_target", "next_rows", "Config", "ColumnMemory", "sample", "Brain",
     "train_carts",
 ]  # fmt: skip
 SINGLE = dict(  # notebook 02: one network, ε = 0.5 / (episode + 1)
-    hidden=(32, 32), lr=1e-4, batch=32, learn_start=32, target_every=1, only_fall_counts=True,
+    hidden=(32, 32), lr=1e-4, capacity=10_000, batch=32, learn_start=32, train_every=1,
+    updates_per_train=1, target_every=1, only_fall_counts=True,
 )  # fmt: skip
 CONTESTANTS = ("ours", "notebook 03", "stable-baselines3", "single", "hard", "soft")
 
@@ -67,7 +69,7 @@ class Judge:
 
 
 def load_carts():
-    """Definitions of notebook 08's first part; as there, denormal numbers are taken for 0."""
+    """Definitions of notebook 08 for CartPole; as there, denormal numbers are set to 0."""
     import torch
 
     from tools.definitions import load_definitions
@@ -77,12 +79,12 @@ def load_carts():
 
 
 def ours(seed, **limits):
-    """Train as the first part of notebook 08 does."""
+    """Train as notebook 08 does."""
     from helpers.runtime import seed_everything
 
     nb = load_carts()
-    config = replace(nb["CartConfig"](), select_every=limits.get("every", EVERY))
-    brain = nb["CartBrain"](config, seed_everything(seed))
+    config = replace(nb["Config"](), select_every=limits.get("every", EVERY))
+    brain = nb["Brain"](config, seed_everything(seed))
     judge = Judge(brain.q_net.greedy, seed, **limits)
     for agent_steps in nb["train_carts"](brain, seed):
         if judge.over(agent_steps):
@@ -97,14 +99,13 @@ def notebook_03(recipe, seed, **limits):
 
     nb = load_definitions("03_target_network", NOTEBOOK_03)
     if recipe == "SINGLE":
-        nb["SINGLE"] = nb["Config"](**SINGLE)
-        nb["epsilon"] = lambda config, agent_steps, episode: 0.5 / (episode + 1)
+        nb["SINGLE"] = replace(nb["PLAIN"], **SINGLE)
+        nb["recipe_epsilon"] = lambda config, agent_steps, episode: 0.5 / (episode + 1)
     config = nb[recipe]
-    brain = nb["Brain"](config, seed_everything(seed))
+    brain = nb["Brain" if recipe == "OURS" else "RecipeBrain"](config, seed_everything(seed))
     judge = Judge(brain.greedy, seed, **limits)
-    config = replace(config, stop_at=float(GOAL), select_every=judge.every)
     environment = nb["Environment"](nb["Agent"](brain), config, seed)
-    environment.run(select=lambda lengths: judge.over(brain.agent_steps))
+    environment.run(lambda steps, lengths: steps % judge.every == 0 and judge.over(steps))
     return judge.result()
 
 

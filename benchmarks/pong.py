@@ -14,9 +14,9 @@ GOAL, EVERY, GAMES, TEST_SEED = 18.0, 10_000, 10, 20_000  # points; agent steps;
 MAX_GAME = 6_000  # agent steps of an evaluated game, as in notebook 08
 CONTESTANTS = ("ours", "stable-baselines3", "stable-baselines3, our wrappers")
 DEFINITIONS = [
-    "Config", "QNetwork", "ChannelsLast", "td_target", "Brain", "to_patches", "Patches",
-    "Agent", "line", "epsilon_at", "follow", "steady_values", "greedy", "Environment", "state",
-    "resume", "publish", "run",
+    "td_target", "PongNetwork", "PongConfig", "PongBrain", "to_patches", "Patches", "PongAgent",
+    "follow", "steady_values", "greedy", "line", "epsilon_at", "PongTraining", "state", "resume",
+    "publish", "run",
 ]  # fmt: skip
 
 
@@ -65,12 +65,12 @@ def notebook(seed, settings=(), quick=False):
     """Train as notebook 08 does."""
     with tempfile.TemporaryDirectory() as folder:
         nb = load_notebook(folder)
-        config = changed(replace(nb["Config"](), seed=seed), settings)
+        config = changed(replace(nb["PongConfig"](), seed=seed), settings)
         if quick:
             config = replace(
                 config, agent_steps=1_600, learn_start=800, evaluate_every=1_600, games=2
             )
-        environment = nb["Environment"](config, pick_device())
+        environment = nb["PongTraining"](config, pick_device())
         environment.run()
     brain = environment.agent.brain
     test = play(brain.greedy, TEST_SEED, quick)

@@ -48,12 +48,12 @@ class Meter:
 def cartpole_ours(meter, seed):
     """The loop of notebook 08 with 2 × 256 units and 128 updates every 256 agent steps."""
     nb = cartpole.load_carts()
-    config = nb["CartConfig"](
+    config = nb["Config"](
         agent_steps=meter.stop, hidden=(256, 256), n_step=1, batch=64, learn_start=1_000,
         train_every=256, updates_per_train=128, lr=2.3e-3, target_every=128,
         epsilon_end=0.04, epsilon_steps=1, select_every=256,
     )  # fmt: skip
-    brain = nb["CartBrain"](config, seed_everything(seed))
+    brain = nb["Brain"](config, seed_everything(seed))
     for agent_steps in nb["train_carts"](brain, seed):
         meter.read(agent_steps, brain.updates)
 
@@ -67,15 +67,15 @@ def pong_ours(meter, seed):
             if brain.updates % 250 == 0:
                 brain.copy_to_target()
 
-        nb["Brain"].follow = copy_now_and_then
+        nb["PongBrain"].follow = copy_now_and_then
 
-        class Metered(nb["Environment"]):
+        class Metered(nb["PongTraining"]):
             def record(self, *step):
                 meter.read(self.agent_steps, self.agent.brain.updates)  # before this step
                 super().record(*step)
 
         config = replace(
-            nb["Config"](), seed=seed, channels=(32, 64, 64), hidden=512, layer_norm=False,
+            nb["PongConfig"](), seed=seed, channels=(32, 64, 64), hidden=512, layer_norm=False,
             batch=32, train_every=4, n_step=1, capacity=10_000, learn_start=1_000,
             epsilon_end=0.01, epsilon_steps=1, agent_steps=meter.stop + 8, evaluate_every=10**9,
         )  # fmt: skip

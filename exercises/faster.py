@@ -1,4 +1,4 @@
-"""Checks for notebook 08: rows of columns, patches, timing, what a change is worth."""
+"""Checks for notebook 08: timing, speed-ups, replay ratio, rows of columns, patches."""
 
 import time
 
@@ -10,6 +10,29 @@ from exercises import Wrong, as_array, call, compare, exercise
 
 
 @exercise
+def check_replay_ratio(function):
+    """``function(batch, updates, agent_steps)``: how often a transition is used on average."""
+    for batch, updates, agent_steps in ((128, 16, 64), (32, 1, 8), (50, 3, 60)):
+        expected = batch * updates / agent_steps
+        mistakes = [
+            (
+                "Those are updates for each agent step; every update uses a whole batch.",
+                updates / agent_steps,
+            ),
+            (
+                "That many transitions are drawn; divide by how many are new.",
+                batch * updates,
+            ),
+            ("The other way round: draws divided by new transitions.", 1 / expected),
+            ("That is one update's share; there are several.", batch / agent_steps),
+            ("A ratio need not be a whole number: use `/`, not `//`.",
+             batch * updates // agent_steps),
+        ]  # fmt: skip
+        answer = call(function, batch, updates, agent_steps)
+        compare(answer, expected, "a replay ratio", mistakes)
+
+
+@exercise
 def check_next_rows(function):
     """``function(rows, num_carts, n)``: rows of the same carts n steps later, (B,)."""
     rows, carts = np.array([0, 3, 8, 21]), 8
@@ -17,7 +40,7 @@ def check_next_rows(function):
         mistakes = [
             ("The next row is the next *cart*; a step later is `num_carts` rows on.", rows + n),
             ("That is backwards.", rows - n * carts),
-            ("Row t N + i belongs to step t and cart i; the cart must stay the same.",
+            ("Row t N + i holds step t of cart i; the cart must stay the same.",
              (rows // carts + n) * carts),
             ("That is one step; n steps are n times as far.", rows + carts),
         ]  # fmt: skip
@@ -39,8 +62,7 @@ def check_patches(function):
                 pictures.reshape(b, c * size * size, h // size, w // size),
             ),
             (
-                "The pixels of a patch stand in the order of columns; `pixel_unshuffle` goes row "
-                "by row.",
+                "The pixels of a patch are in column order; `pixel_unshuffle` goes row by row.",
                 blocks.permute(0, 1, 5, 3, 2, 4).reshape(expected.shape),
             ),
             (
@@ -50,7 +72,7 @@ def check_patches(function):
             ("The patches are there, but the channels come last.", expected.permute(0, 2, 3, 1)),
             ("That makes the picture smaller by leaving pixels out.",
              pictures[..., ::size, ::size]),
-            ("That is the mean of each patch: what is in it is lost.",
+            ("That is the mean of each patch: its pixels are lost.",
              F.avg_pool2d(pictures, size)),
         ]  # fmt: skip
         compare(call(function, pictures, size), expected, "patches", mistakes)
@@ -66,18 +88,18 @@ def check_speed_up(function):
         expected = np.median(before) / np.median(after)
         mistakes = [
             (
-                "One disturbed round spoils a mean; the median does not care.",
+                "One disturbed round spoils a mean, but not a median.",
                 before.mean() / after.mean(),
             ),
             (
-                "Rounds of either side may be disturbed: take the median of both.",
+                "A round of either side may be disturbed: use the median for both.",
                 np.median(before) / after.mean(),
             ),
-            ("The other way round: seconds before by seconds after.", 1 / expected),
+            ("The other way round: divide the seconds before by the seconds after.", 1 / expected),
             ("That is what was saved, in seconds, not how many times faster.",
              np.median(before) - np.median(after)),
             ("That is the share that was saved.", 1 - 1 / expected),
-            ("The best round of one against the worst of the other flatters.",
+            ("The worst round of one against the best of the other flatters.",
              before.max() / after.min()),
         ]  # fmt: skip
         answer = as_array(call(function, before, after))

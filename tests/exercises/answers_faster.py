@@ -6,7 +6,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from exercises.faster import check_next_rows, check_patches, check_speed_up, check_timer
+from exercises.faster import (
+    check_next_rows,
+    check_patches,
+    check_replay_ratio,
+    check_speed_up,
+    check_timer,
+)
 
 
 def patches_reshape(x, size):
@@ -57,6 +63,14 @@ def timer_tensor(work):
 
 RIGHT = [
     (
+        check_replay_ratio,
+        [
+            lambda batch, updates, steps: batch * updates / steps,
+            lambda batch, updates, steps: torch.tensor(updates / steps) * batch,
+            lambda batch, updates, steps: np.float32(batch) / steps * updates,
+        ],
+    ),
+    (
         check_next_rows,
         [
             lambda rows, carts, n: rows + n * carts,
@@ -79,6 +93,17 @@ RIGHT = [
 ]
 WRONG = [
     (
+        check_replay_ratio,
+        {
+            "whole batch": lambda batch, updates, steps: updates / steps,
+            "how many are new": lambda batch, updates, steps: batch * updates,
+            "other way round": lambda batch, updates, steps: steps / batch / updates,
+            "one update's share": lambda batch, updates, steps: batch / steps,
+            "not `//`": lambda batch, updates, steps: batch * updates // steps,
+            "expected": lambda batch, updates, steps: batch + updates / steps,
+        },
+    ),
+    (
         check_next_rows,
         {
             "next *cart*": lambda rows, carts, n: rows + n,
@@ -93,7 +118,7 @@ WRONG = [
             "rows, not squares": lambda x, s: x.reshape(
                 x.shape[0], x.shape[1] * s * s, x.shape[2] // s, x.shape[3] // s
             ),
-            "order of columns": patches_columns,
+            "column order": patches_columns,
             "come last": lambda x, s: F.pixel_unshuffle(x, s).permute(0, 2, 3, 1),
             "leaving pixels out": lambda x, s: x[..., ::s, ::s],
             "mean of each patch": F.avg_pool2d,
@@ -105,7 +130,7 @@ WRONG = [
     (
         check_speed_up,
         {
-            "spoils a mean": lambda before, after: before.mean() / after.mean(),
+            "not a median": lambda before, after: before.mean() / after.mean(),
             "of either side": lambda before, after: np.median(before) / after.mean(),
             "other way round": lambda before, after: np.median(after) / np.median(before),
             "in seconds": lambda before, after: np.median(before) - np.median(after),

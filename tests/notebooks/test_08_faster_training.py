@@ -1,6 +1,7 @@
 """Notebook 08 must compute what notebook 04 computes, only sooner."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,17 +13,24 @@ from helpers.atari import make_pong
 from helpers.checkpoint import load_checkpoint, read_card
 from helpers.evaluation import Evaluation
 from helpers.replay import FrameBatch
+from helpers.runtime import ROOT
 from tools.definitions import load_definitions
 
 CPU = torch.device("cpu")
-CARTS = ["CartConfig", "CartNetwork", "ColumnMemory", "CartBrain", "train_carts"]
-NAMES = [
-    *CARTS,
-    *("Config", "QNetwork", "ChannelsLast", "td_target", "Brain"),
-    *("to_patches", "Patches", "Agent", "line", "epsilon_at", "Environment"),
-    *("follow", "steady_values", "greedy"),
+CARTS = [
+    *("QNetwork", "td_target", "LoopOfNotebook3", "draw", "update", "next_rows", "Config"),
+    *("ColumnMemory", "sample", "Brain", "train_carts"),
+]
+VARIANTS = [
+    *("SELECTION_SEEDS", "ARENA", "RECIPE", "VARIANTS", "VariantConfig", "KeepsResets"),
+    *("SameArray", "MEMORIES", "VariantBrain", "CURVE", "Run", "train"),
+]
+PONG = [
+    *("PongNetwork", "PongConfig", "PongBrain", "ChannelsLast", "to_patches", "Patches"),
+    *("PongAgent", "follow", "steady_values", "greedy", "line", "epsilon_at", "PongTraining"),
     *("state", "resume", "publish", "run"),
 ]
+NAMES = [*CARTS, *VARIANTS, *PONG]
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +47,14 @@ def nb04():
 
 @pytest.fixture(scope="module")
 def nb03():
-    names = ["Config", "OURS", "follow", "QNetwork", "make_batch", "td_target", "make_optimizer"]
-    return load_definitions("03_target_network", [*names, "descend", "Brain"])
+    names = ["Config", "OURS", "hard_update", "QNetwork", "make_batch", "td_target"]
+    return load_definitions("03_target_network", [*names, "Brain"])
 
 
 def played(nb, n_step, carts=3, length=60):
     """A ColumnMemory after random steps with many ends, and the steps of each cart as a list."""
     rng = np.random.default_rng(0)
-    config = nb["CartConfig"](num_envs=carts, agent_steps=carts * length, n_step=n_step, gamma=0.9)
+    config = nb["Config"](num_envs=carts, agent_steps=carts * length, n_step=n_step, gamma=0.9)
     memory, story = nb["ColumnMemory"](config, rng), [[] for _ in range(carts)]
     obs, over = rng.normal(size=(carts, 4)).astype(np.float32), np.zeros(carts, bool)
     for _ in range(length):
@@ -94,8 +102,8 @@ def test_an_update_of_the_carts_is_the_one_of_notebook_03(nb, nb03):
     """One-step returns, the same transitions: the same weights afterwards."""
     config = replace(nb03["OURS"], learn_start=128)
     theirs = nb03["Brain"](config, np.random.default_rng(0))
-    ours = nb["CartBrain"](
-        nb["CartConfig"](num_envs=1, n_step=1, target_every=64), np.random.default_rng(0)
+    ours = nb["Brain"](
+        nb["Config"](num_envs=1, n_step=1, target_every=64), np.random.default_rng(0)
     )
     for net in (ours.q_net, ours.target_net):
         net.load_state_dict(theirs.q_net.state_dict())
@@ -113,16 +121,94 @@ def test_an_update_of_the_carts_is_the_one_of_notebook_03(nb, nb03):
     columns = nb03["make_batch"](transitions)
     batch = FrameBatch(
         columns.obs, columns.action, columns.reward, columns.next_obs,
-        0.99 * (1 - columns.terminated),
+        0.99 * (1 - columns.terminated.float()),
     )  # fmt: skip
     ours.learn(batch, 1e-3)
     for a, b in zip(ours.q_net.parameters(), theirs.q_net.parameters(), strict=True):
         torch.testing.assert_close(a, b)
 
 
+def test_the_loop_that_is_profiled_updates_as_the_brain_does(nb):
+    loop = nb["LoopOfNotebook3"]()
+    brain = nb["Brain"](nb["Config"](n_step=1, target_every=64), np.random.default_rng(0))
+    loop.run(256)  # 48 updates, none before 128 transitions
+    assert len(loop.memory) == 256
+    brain.target_net.load_state_dict(brain.q_net.state_dict())
+    for net in (loop.q_net, loop.target_net):
+        net.load_state_dict(brain.q_net.state_dict())
+    loop.optimizer = torch.optim.Adam(loop.q_net.parameters(), lr=1e-3, fused=True)
+    batch = loop.draw(64)
+    assert [tuple(c.shape) for c in batch] == [(64, 4), (64,), (64,), (64, 4), (64,)]
+    assert batch.obs.dtype == batch.reward.dtype == batch.discount.dtype == torch.float32
+    falls = batch.reward == -1
+    assert (batch.discount[falls] == 0).all()
+    assert torch.allclose(batch.discount[~falls], torch.tensor(0.99))
+    loop.update(batch)
+    brain.learn(batch, 1e-3)
+    for a, b in zip(loop.q_net.parameters(), brain.q_net.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_variants_without_a_switch_are_the_recipe(nb):
+    """The same weights after the same training: the switches change nothing when off."""
+    runs = []
+    for config in (nb["Config"](), nb["VariantConfig"]()):
+        brain, curve = nb["train"](config, seed=3, budget=2_500)
+        runs.append((curve, [p.detach().clone() for p in brain.q_net.parameters()]))
+    assert runs[0][0] == runs[1][0] and len(runs[0][0]) == 1
+    assert all(torch.equal(a, b) for a, b in zip(runs[0][1], runs[1][1], strict=True))
+
+
+def test_switches_of_the_variants_do_what_they_say(nb):
+    config = nb["VariantConfig"](agent_steps=2_048, learn_start=64, batch=32)
+    batch = FrameBatch(
+        torch.randn(256, 4), torch.randint(2, (256,)), torch.randn(256),
+        torch.randn(256, 4), torch.rand(256),
+    )  # fmt: skip
+    follows = replace(config, tau=0.1, target_every=8_000)
+    soft = nb["VariantBrain"](follows, np.random.default_rng(0))
+    before = [p.detach().clone() for p in soft.target_net.parameters()]
+    soft.learn(batch, 1e-3, updates=8)
+    nets = before, soft.target_net.parameters(), soft.q_net.parameters()
+    for was, now, leader in zip(*nets, strict=True):
+        torch.testing.assert_close(now, was + (1 - 0.9**8) * (leader - was))
+    constant = nb["VariantBrain"](replace(config, lr_falls=False), np.random.default_rng(0))
+    constant.learn(batch, 1e-9)
+    assert constant.optimizer.param_groups[0]["lr"] == config.lr
+    normed = nb["VariantBrain"](replace(config, layer_norm=True), np.random.default_rng(0))
+    kinds = [type(layer).__name__ for layer in normed.q_net.layers]
+    assert kinds == ["Linear", "ReLU", "Linear", "LayerNorm", "ReLU", "Linear"]
+    tuned = {id(p) for group in normed.optimizer.param_groups for p in group["params"]}
+    assert tuned == {id(p) for p in normed.q_net.parameters()}
+
+
+def test_broken_memories_are_broken_in_one_place(nb):
+    def stored(bug):
+        config = nb["VariantConfig"](num_envs=2, agent_steps=40, bug=bug)
+        rng = np.random.default_rng(1)
+        memory = nb["MEMORIES"][bug](config, rng)
+        for t in range(20):
+            obs, next_obs = rng.normal(size=(2, 2, 4)).astype(np.float32)
+            end, never = np.array([t == 4, False]), np.zeros(2, bool)
+            memory.push(obs, np.zeros(2), -1.0 * end, end, never, next_obs)
+        return memory
+
+    right, kept, same = map(stored, ("", "resets kept", "same array"))
+    assert right.is_reset.sum() == 1 and right.is_reset[10] and kept.is_reset.sum() == 0
+    assert np.array_equal(right.obs, kept.obs)
+    assert np.array_equal(right.terminated, kept.terminated)
+    assert np.array_equal(same.obs[38:40], same.obs[40:42])  # the last step: obs is next_obs
+
+
+def test_recorded_variants_have_the_settings_of_the_notebook(nb):
+    recorded = json.loads((ROOT / "results" / "08_settings.json").read_text(encoding="utf-8"))
+    now = {name: asdict(config) for name, config in nb["VARIANTS"].items()}
+    assert recorded == json.loads(json.dumps(now))
+
+
 def test_targets_computed_at_once_change_no_update_of_the_carts(nb):
-    config = nb["CartConfig"](num_envs=1, target_every=16)
-    once, singly = (nb["CartBrain"](config, np.random.default_rng(0)) for _ in range(2))
+    config = nb["Config"](num_envs=1, target_every=16)
+    once, singly = (nb["Brain"](config, np.random.default_rng(0)) for _ in range(2))
     for net in ("q_net", "target_net"):  # two networks that differ
         torch.manual_seed(len(net))
         for p in getattr(once, net).parameters():
@@ -149,12 +235,12 @@ def test_targets_computed_at_once_change_no_update_of_the_carts(nb):
 
 def test_carts_refuse_a_copy_within_a_training(nb):
     with pytest.raises(AssertionError, match="no copy within a training"):
-        nb["CartBrain"](nb["CartConfig"](target_every=33), np.random.default_rng(0))
+        nb["Brain"](nb["Config"](target_every=33), np.random.default_rng(0))
 
 
 def test_carts_train_at_the_agreed_moments(nb):
-    config = nb["CartConfig"](agent_steps=2_048, select_every=500, epsilon_steps=1_000)
-    brain = nb["CartBrain"](config, np.random.default_rng(0))
+    config = nb["Config"](agent_steps=2_048, select_every=500, epsilon_steps=1_000)
+    brain = nb["Brain"](config, np.random.default_rng(0))
     before = brain.target_net.layers[0].weight.clone()
     assert list(nb["train_carts"](brain, seed=0)) == [504, 1_000, 1_504, 2_000]
     assert brain.updates == 8 * (2_048 // 64 - 1_000 // 64)
@@ -186,7 +272,7 @@ def frames():
     return torch.from_numpy(np.concatenate(found))
 
 
-@pytest.mark.parametrize("kind", ["QNetwork", "ChannelsLast", "Patches"])
+@pytest.mark.parametrize("kind", ["PongNetwork", "ChannelsLast", "Patches"])
 def test_every_network_computes_what_notebook_04s_does(nb, nb04, frames, kind):
     """Values and all gradients, those of the biases too, against 64-bit floats."""
     torch.manual_seed(0)
@@ -213,8 +299,8 @@ def test_an_update_is_the_one_of_notebook_04(nb, nb04):
     batch = FrameBatch(pictures(), rng.integers(0, 6, 6), reward, pictures()[::-1].copy(), discount)
     sizes = dict(channels=(4, 8, 8), hidden=16)
     old = nb04["Brain"](replace(nb04["Config"](), **sizes), 6, CPU)
-    plain = replace(nb["Config"](), layer_norm=False, **sizes)
-    new = nb["Brain"](plain, 6, CPU, network=nb["Patches"])
+    plain = replace(nb["PongConfig"](), layer_norm=False, **sizes)
+    new = nb["PongBrain"](plain, 6, CPU, network=nb["Patches"])
     new.q_net.load_state_dict(old.q_net.state_dict())
     old.calibrate(batch.obs)
     new.calibrate(torch.from_numpy(batch.obs))
@@ -233,9 +319,9 @@ def test_an_update_is_the_one_of_notebook_04(nb, nb04):
 def test_learning_rate_is_filled_in_place(nb):
     """A captured graph would not see another tensor."""
     config = replace(
-        nb["Config"](), channels=(4, 4, 4), hidden=16, num_envs=2, train_every=2, capacity=64
+        nb["PongConfig"](), channels=(4, 4, 4), hidden=16, num_envs=2, train_every=2, capacity=64
     )
-    agent = nb["Agent"](config, 6, CPU, np.random.default_rng(0))
+    agent = nb["PongAgent"](config, 6, CPU, np.random.default_rng(0))
     rate = agent.brain.optimizer.param_groups[0]["lr"]
     for _ in range(8):
         obs = np.zeros((2, 4, 84, 84), np.uint8)
@@ -248,9 +334,9 @@ def test_learning_rate_is_filled_in_place(nb):
 
 def test_the_target_follows_with_every_update(nb):
     config = replace(
-        nb["Config"](), channels=(4, 4, 4), hidden=16, num_envs=2, train_every=2, capacity=64
+        nb["PongConfig"](), channels=(4, 4, 4), hidden=16, num_envs=2, train_every=2, capacity=64
     )
-    agent = nb["Agent"](replace(config, batch=2, tau=0.25), 6, CPU, np.random.default_rng(0))
+    agent = nb["PongAgent"](replace(config, batch=2, tau=0.25), 6, CPU, np.random.default_rng(0))
     for t in range(8):
         obs = np.full((2, 4, 84, 84), t, np.uint8)
         agent.memorize(obs, np.zeros(2, int), np.ones(2), np.zeros(2, bool), np.zeros(2, bool))
@@ -266,8 +352,8 @@ def test_the_target_follows_with_every_update(nb):
 
 
 def test_the_steady_player_is_the_target_network(nb):
-    config = replace(nb["Config"](), channels=(4, 4, 4), hidden=16)
-    brain = nb["Brain"](config, 6, CPU, network=nb["Patches"])
+    config = replace(nb["PongConfig"](), channels=(4, 4, 4), hidden=16)
+    brain = nb["PongBrain"](config, 6, CPU, network=nb["Patches"])
     obs = pictures()
     assert np.array_equal(brain.steady_values(obs), brain.q_values(obs))
     with torch.no_grad():
@@ -280,15 +366,13 @@ def training(nb, tmp_path):
     """Two small games, writing below tmp_path; evaluations return a given list of means."""
 
     def make(folder, means=(-21.0, -3.0, 5.0, 19.0)):
-        environment = nb["Environment"]
-        for name in ("state", "resume", "publish", "run"):
-            setattr(environment, name, nb[name])
+        environment = nb["PongTraining"]
         (tmp_path / folder).mkdir(exist_ok=True)
         nb["build_dir"] = lambda *parts: tmp_path / folder
         left = iter(means)
         nb["evaluate"] = lambda act, envs, seed, limit: Evaluation(np.zeros(1), next(left), 0.0, 1)
         config = replace(
-            nb["Config"](),
+            nb["PongConfig"](),
             channels=(4, 4, 4),
             hidden=16,
             num_envs=2,
@@ -308,8 +392,9 @@ def training(nb, tmp_path):
 
 @pytest.mark.parametrize("train_every", [3, 16])
 def test_updates_that_would_never_come_are_refused(nb, train_every):
+    config = nb["PongConfig"](train_every=train_every)
     with pytest.raises(ValueError, match=f"divide num_envs .*got {train_every} and 8"):
-        nb["Config"](train_every=train_every)
+        nb["PongTraining"](config, CPU)
 
 
 def test_stages_are_published_and_the_goal_ends_the_training(training, tmp_path):
