@@ -38,10 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from helpers.runtime import start
 
 QUICK = start(
-    "01_q_table",
-    trains="one table on CartPole, until it is solved",
-    full=0.4,
-    quick=0.4,
+    "01_q_table", "one table, until CartPole is solved", full=0.4, quick=0.4
 )
 
 # %% [markdown]
@@ -489,7 +486,10 @@ from exercises.q_table import check_episode
 
 
 def my_episode(env, choose_action, learn):
-    """Play one episode, learn from every step, return its agent steps."""
+    """Play one episode, learn from every step, return its agent steps.
+
+    learn takes Transition(obs, action, reward, next_obs, terminated).
+    """
     # your code here
 
 
@@ -1071,8 +1071,11 @@ for y, values in enumerate(reversed(late.values())):
     jitter = np.linspace(-0.25, 0.25, len(values))
     axes.plot(values, y + jitter, "o", color="#1f4e8c", ms=3.5, alpha=0.7)
     axes.plot([values.mean()] * 2, [y - 0.4, y + 0.4], color="#e8743b", lw=2)
+axes.plot([], "o", color="#1f4e8c", ms=3.5, label="one seed")
+axes.plot([], color="#e8743b", lw=2, label="mean")
+axes.legend(fontsize=8, loc="center right")
 axes.set(
-    title=f"One dot per seed ({len(values)}), orange: their mean",
+    title=f"{len(values)} seeds: ε matters only where every step pays +1",
     xlabel="mean length of the episodes 201 to 300 [agent steps]",
     xlim=(0, 205),
     yticks=range(len(late)),
@@ -1082,7 +1085,7 @@ show(figure, "01_variants")
 rows = []
 for title, values in late.items():
     low, high = bootstrap_interval(values, rng)
-    rows.append([title, f"{values.mean():.0f}", f"{low:.0f} to {high:.0f}"])
+    rows.append([title, f"{values.mean():.1f}", f"{low:.1f} to {high:.1f}"])
 show_table(["variant", "mean [agent steps]", "95 % interval"], rows)
 
 # %% [markdown]
