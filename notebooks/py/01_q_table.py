@@ -1075,7 +1075,7 @@ axes.plot([], "o", color="#1f4e8c", ms=3.5, label="one seed")
 axes.plot([], color="#e8743b", lw=2, label="mean")
 axes.legend(fontsize=8, loc="center right")
 axes.set(
-    title=f"{len(values)} seeds: ε matters only where every step pays +1",
+    title=f"{len(values)} seeds: exploring helps where every step pays +1",
     xlabel="mean length of the episodes 201 to 300 [agent steps]",
     xlim=(0, 205),
     yticks=range(len(late)),
