@@ -20,9 +20,13 @@ NAMES = [
     "Brain",
     "Agent",
     "Environment",
-    "NotingBrain",
-    "discounted_returns",
-    "belief_and_return",
+    "pick",
+    "huber",
+    "fit_once",
+    "Broadcast",
+    "state",
+    "CORRIDOR",
+    "corridor_error",
     "chase",
     "is_solved",
 ]
@@ -181,20 +185,55 @@ def test_a_cut_off_game_keeps_its_future(nb):
     assert torch.allclose(brain.q_net(torch.ones(1, 4)), torch.tensor(2.0), atol=0.05)
 
 
-def test_noting_changes_nothing_but_the_notes(nb):
-    brains = [nb[name](nb["Config"](), seed_everything(0)) for name in ("Brain", "NotingBrain")]
-    for brain in brains:
-        for row in random_transitions(50):
-            brain.learn(row)
-    plain, noting = (brain.q_net.state_dict() for brain in brains)
-    assert all(torch.equal(plain[key], noting[key]) for key in plain)
-    assert [reward for _, reward in brains[1].notes] == [t.reward for t in random_transitions(50)]
+def test_pick_and_huber_against_one_row_at_a_time(nb):
+    rng = np.random.default_rng(0)
+    q, action = torch.from_numpy(rng.normal(size=(9, 3))), torch.from_numpy(rng.integers(0, 3, 9))
+    assert nb["pick"](q, action).tolist() == [q[i, a].item() for i, a in enumerate(action.tolist())]
+    error = torch.linspace(-3, 3, 25)
+    expected = torch.nn.functional.huber_loss(error, torch.zeros(25), reduction="none")
+    assert torch.allclose(nb["huber"](error), expected)
 
 
-def test_belief_and_return_by_hand(nb):
-    notes = [(0.3, 0.0), (0.1, -1.0), (0.2, 0.0), (0.4, 0.0), (0.9, 1.0)]
-    pairs = nb["belief_and_return"](notes, [2, 3], 0.9)
-    assert np.allclose(pairs, [[0.3, -0.9], [0.2, 0.81]])
+def test_fit_once_refuses_a_column(nb):
+    network, batch = nb["make_network"]((8,)), nb["make_batch"](random_transitions(5))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    with pytest.raises(AssertionError):
+        nb["fit_once"](network, optimizer, batch, torch.zeros(5, 1))
+
+
+def test_the_bug_learns_the_mean_target(nb):
+    """Every prediction is pulled to the mean of all targets, whatever the observation."""
+    config = replace(nb["Config"](), batch=8, lr=1e-2)
+    rows = [
+        Transition(row.obs, row.action, float(i % 2), row.next_obs, True)
+        for i, row in enumerate(random_transitions(8, seed=1))
+    ]
+    predictions = {}
+    for name in ("Brain", "Broadcast"):
+        brain = nb[name](config, seed_everything(0))
+        brain.memory.sample = lambda size: rows
+        for _ in range(300):
+            brain.update()
+        batch = nb["make_batch"](rows)
+        predictions[name] = nb["pick"](brain.q_net(batch.obs), batch.action).detach()
+    assert torch.allclose(predictions["Brain"], batch.reward, atol=0.1)
+    assert torch.allclose(predictions["Broadcast"], torch.tensor(0.5), atol=0.1)
+
+
+def test_the_corridor_has_every_state_and_action(nb):
+    batch = nb["CORRIDOR"]
+    assert batch.obs[:, 0].mul(5).round().tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert batch.action.tolist() == [0, 1] * 5
+    assert batch.next_obs[:, 0].mul(5).round().tolist() == [1, 2, 1, 3, 2, 4, 3, 5, 4, 5]
+    assert batch.reward.tolist() == [0.0] * 9 + [1.0]
+    assert batch.terminated.tolist() == [False] * 9 + [True]
+
+
+def test_fitted_q_iteration_carries_the_reward_back_state_by_state(nb):
+    errors = nb["corridor_error"](hold=200, lr=3e-3, seed=0, updates=1_200)
+    after_rounds = [float(error) for error in errors[199::200]]
+    assert after_rounds[0] > 0.5 > 0.2 > after_rounds[4] > after_rounds[5]
+    assert float(nb["corridor_error"](hold=1, lr=3e-4, seed=0, updates=1_200)[-1]) < 0.05
 
 
 def test_held_targets_stay_and_own_targets_move(nb):
