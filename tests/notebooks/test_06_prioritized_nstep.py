@@ -1,5 +1,6 @@
 """Notebook 06: n-step windows against a slow reference, probes, bias as large as said, faults."""
 
+import re
 from dataclasses import asdict
 
 import numpy as np
@@ -9,7 +10,15 @@ from gymnasium.wrappers import TimeLimit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.replay import Transition
+from exercises.prioritized_nstep import (
+    check_find,
+    check_n_step_target,
+    check_probabilities,
+    check_weights,
+)
+from helpers.ablation import bootstrap_interval, figures_per_seed, holm, paired_p_value
+from helpers.plotting import load_curves
+from helpers.replay import ReplayMemory, Transition
 from tests.test_probes import (
     PROBES,
     ActionDependent,
@@ -20,13 +29,23 @@ from tests.test_probes import (
     Probe,
     StateDependent,
 )  # fmt: skip
-from tools.definitions import TWINS, define
+from tools.definitions import ROOT, TWINS, define
 
 TWIN = TWINS / "06_prioritized_nstep.py"
 NAMES = [
     *("Config", "NStep", "beta", "td_target", "QNetwork", "make_batch", "epsilon", "descend"),
-    *("CountingMemory", "Brain", "Agent", "Environment", "cliff_walk", "updates_needed", "sweep"),
-    "steps_to_fall",
+    *(
+        "loss_and_errors",
+        "CountingMemory",
+        "Brain",
+        "Agent",
+        "Environment",
+        "cliff_walk",
+        "updates_needed",
+        "sweep",
+    ),
+    *("OBS_SCALE", "UniformMemory", "UniformBrain", "steps_to_fall"),
+    *("n_step_target", "probabilities", "find", "importance_weights"),
 ]
 
 
@@ -38,6 +57,19 @@ def source():
 @pytest.fixture(scope="module")
 def nb(source):
     return define(source, NAMES)
+
+
+@pytest.mark.parametrize(
+    "check, name",
+    [
+        (check_n_step_target, "n_step_target"),
+        (check_probabilities, "probabilities"),
+        (check_find, "find"),
+        (check_weights, "importance_weights"),
+    ],
+)
+def test_our_versions_pass_the_checks_of_the_exercises(nb, check, name):
+    assert check(nb[name]) is True
 
 
 # --- windows ----------------------------------------------------------------------------------
@@ -93,7 +125,7 @@ HISTORY = [(1.0, ""), (2.0, ""), (3.0, "truncated"), (4.0, ""), (5.0, "terminate
         ),
         ("while self.window:", "while False:"),
         ("self.gamma**k * step.reward", "self.gamma * step.reward"),
-        ("last.next_obs, last.terminated)", "first.next_obs, last.terminated)"),
+        ("last.next_obs, last.terminated\n", "first.next_obs, last.terminated\n"),
     ],
     ids=["crosses a time limit", "crosses an end", "γ instead of γ^k", "bootstraps too early"],
 )
@@ -118,17 +150,16 @@ def test_discount_is_gamma_to_the_n(nb, source):
 # --- probes -----------------------------------------------------------------------------------
 
 
-def trained(nb, kind, **changes):
-    """The notebook's Brain after a probe, and a function from obs to its Q-values."""
+def trained(nb, kind, brain="Brain", **changes):
+    """A function from obs to the Q-values of the notebook's Brain after a probe."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     settings = dict(
-        agent_steps=2_000, gamma=0.9, hidden=(16, 16), obs_scale=(1.0,), epsilon_end=1.0,
-        capacity=500, batch=32, learn_start=60, train_every=1, updates_per_train=1, lr=0.01,
-        target_every=10,
+        agent_steps=2_000, gamma=0.9, hidden=(16, 16), epsilon_end=1.0, batch=32, learn_start=60,
+        train_every=1, updates_per_train=1, lr=0.01, target_every=10, n_step=1,
     )  # fmt: skip
     config = nb["Config"](**{**settings, **changes})
-    brain = nb["Brain"](config, np.random.default_rng(0), obs_size=1, num_actions=2)
+    brain = nb[brain](config, np.random.default_rng(0), num_actions=2, obs_scale=(1.0,))
     nb["Environment"](nb["Agent"](brain), config, seed=0, env=TimeLimit(kind(), 5)).run()
     return lambda obs: brain.q_values(np.array([[obs]], np.float32))[0].tolist()
 
@@ -142,22 +173,23 @@ def probe(nb, kind, **changes):
 
 @pytest.mark.parametrize("kind", PROBES, ids=lambda kind: kind.__name__)
 def test_prioritized_learns_known_values(nb, kind):
-    probe(nb, kind, prioritized=True)
+    probe(nb, kind)
 
 
 ON_POLICY = [Bandit, StateDependent, ActionDependent, Fork, Endless]  # later actions do not matter
 
 
-@pytest.mark.parametrize("prioritized", [False, True])
+@pytest.mark.parametrize("brain", ["Brain", "UniformBrain"])
 @pytest.mark.parametrize("kind", ON_POLICY, ids=lambda kind: kind.__name__)
-def test_three_steps_learn_known_values(nb, kind, prioritized):
-    probe(nb, kind, n_step=3, prioritized=prioritized)
+def test_three_steps_learn_known_values(nb, kind, brain):
+    probe(nb, kind, n_step=3, brain=brain)
 
 
 def test_the_bias_of_exploring_is_as_large_as_said(nb):
     """Delayed pays for the second action: 0.9 at best, 0.45 if it is played at random."""
-    assert trained(nb, Delayed, n_step=1)(-1.0) == pytest.approx((0.9, 0.9), abs=0.1)
-    assert trained(nb, Delayed, n_step=2)(-1.0) == pytest.approx((0.45, 0.45), abs=0.15)
+    how = dict(brain="UniformBrain")
+    assert trained(nb, Delayed, n_step=1, **how)(-1.0) == pytest.approx((0.9, 0.9), abs=0.1)
+    assert trained(nb, Delayed, n_step=2, **how)(-1.0) == pytest.approx((0.45, 0.45), abs=0.15)
 
 
 class Lottery(Probe):
@@ -170,7 +202,7 @@ class Lottery(Probe):
 
 
 def lottery(nb, **changes):
-    how = dict(prioritized=True, alpha=1.0, agent_steps=4_000, capacity=4_000, lr=0.003)
+    how = dict(alpha=1.0, agent_steps=4_000, lr=0.003)
     return np.mean(trained(nb, Lottery, **{**how, **changes})(1.0))
 
 
@@ -178,7 +210,7 @@ def test_importance_weights_keep_the_mean_right(nb, source):
     """Right: 0.1. Without the weights draws go by the error: 0.1 (1 - v)² = 0.9 v², v = 0.25."""
     assert lottery(nb, beta_start=1.0) == pytest.approx(0.1, abs=0.06)
     faults = {
-        "weights not used": ("loss = (weight * F.", "loss = (1.0 * F."),
+        "weights not used": ("(weight * loss).mean()", "loss.mean()"),
         "β stays 0": ("    return config.beta_start + (1.0", "    return 0.0 * (1.0"),
     }
     for name, (text, broken) in faults.items():
@@ -194,14 +226,14 @@ def test_beta_climbs_to_one(nb):
 
 def asked_with(nb, make_brain):
     """β with which a Brain asks its memory at first, half way and at the end."""
-    config = nb["Config"](prioritized=True, batch=2, agent_steps=100, beta_start=0.4)
+    config = nb["Config"](batch=2, agent_steps=100, beta_start=0.4)
     brain, asked = make_brain(config, np.random.default_rng(0)), []
     for _ in range(4):
         brain.memory.push(np.zeros(4, np.float32), 0, 0.0, np.zeros(4, np.float32), False)
     sample = brain.memory.sample
     brain.memory.sample = lambda size, beta: asked.append(beta) or sample(size, beta)
     for brain.agent_steps in (0, 50, 100):
-        brain.draw()
+        brain.update()
     return asked
 
 
@@ -216,7 +248,7 @@ def test_the_memory_is_asked_with_the_beta_of_now(nb, source):
 def errors_go_back(nb):
     """After an update exactly the drawn rows have the priorities of their own errors, as large."""
     torch.manual_seed(0)
-    config = nb["Config"](prioritized=True, alpha=1.0, batch=16, learn_start=16, gamma=0.9)
+    config = nb["Config"](n_step=1, alpha=1.0, batch=16, learn_start=16, gamma=0.9)
     brain = nb["Brain"](config, np.random.default_rng(0))
     rng = np.random.default_rng(1)
     for _ in range(64):
@@ -259,10 +291,11 @@ def test_errors_go_back_to_their_transitions(nb, source):
 
 def test_cliff_walk_holds_random_play(nb):
     rows = nb["cliff_walk"](3)
-    assert sum(reward for _, _, reward, _ in rows) == 1.0  # the prize is found once …
+    assert sum(reward for _, _, reward, _ in rows) == 1  # the prize is found once …
     assert sum(next_state == -1 for *_, next_state in rows) == 2**3  # … in 2^n games
-    rng = np.random.default_rng(0)
-    assert nb["updates_needed"](5, True, rng) < nb["updates_needed"](5, False, rng)
+    rng, hows = np.random.default_rng(0), ("largest error", "prioritized", "uniform")
+    needed = [np.median([nb["updates_needed"](6, how, rng) for _ in range(3)]) for how in hows]
+    assert needed[0] < needed[1] / 1.5 < needed[2] / 3
 
 
 def test_draws_are_counted_beside_those_of_a_uniform_memory(nb):
@@ -280,8 +313,8 @@ def test_draws_are_counted_beside_those_of_a_uniform_memory(nb):
 
 
 def test_variants_differ_by_their_switches_only(source):
-    nb = define(source, ["Config", "DQN", "N_STEP", "PRIORITIZED", "BOTH", "VARIANTS"])
-    plain = asdict(nb["Config"]())
+    nb = define(source, ["Config", "Compared", "DQN", "BOTH", "VARIANTS"])
+    plain = asdict(nb["DQN"])
     found = {
         name: {field: value for field, value in asdict(config).items() if value != plain[field]}
         for name, config in nb["VARIANTS"].items()
@@ -289,10 +322,71 @@ def test_variants_differ_by_their_switches_only(source):
     assert found == {
         "dqn": {},
         "n_step": {"n_step": 3},
+        "n_step_5": {"n_step": 5},
         "prioritized": {"prioritized": True},
         "both": {"n_step": 3, "prioritized": True},
-        "n_step_5": {"n_step": 5},
     }
+    both = asdict(nb["VARIANTS"]["both"])
+    assert both.pop("prioritized") and both == asdict(nb["BOTH"])  # what the notebook trains
+
+
+def test_variants_are_trained_with_their_memory(source):
+    nb = define(source, [*NAMES, "DQN", "Compared", "VARIANTS", "train_variant"])
+    nb["train"] = lambda config, seed, brain: (config.prioritized, brain.__name__)
+    trained = {nb["train_variant"](config, 0) for config in nb["VARIANTS"].values()}
+    assert trained == {(True, "Brain"), (False, "UniformBrain")}
+
+
+def test_the_text_counts_the_draws_of_a_transition(nb, source):
+    config = nb["Config"]()
+    rounds = [s for s in range(1, config.agent_steps + 1) if s % config.train_every == 0]
+    late = [s for s in rounds if s - config.n_step + 1 >= config.learn_start]
+    updates = config.updates_per_train * len(late)
+    assert f"the {updates:,} mini-batches" in " ".join(source.split("\n# "))
+    assert round(updates * config.batch / config.agent_steps) == 31
+
+
+def test_a_uniform_brain_draws_as_the_plain_memory_does(nb):
+    config = nb["Config"](n_step=1, agent_steps=100)
+    brain = nb["UniformBrain"](config, np.random.default_rng(3))
+    plain = ReplayMemory(100, np.random.default_rng(3))
+    for i in range(40):
+        row = np.float32([i] * 4), i % 2, float(i), np.float32([i + 1] * 4), False
+        for memory in (brain.memory, plain):
+            memory.push(*row)
+    sample = brain.memory.sample(16, 0.4)
+    assert [row.reward for row in sample.batch] == [row.reward for row in plain.sample(16)]
+    assert sample.weight.dtype == np.float32 and (sample.weight == 1).all()
+    brain.memory.update_priorities(sample.keys, np.ones(16))
+    assert len(brain.memory) == 40
+
+
+def test_the_text_says_what_the_recorded_curves_say(source):
+    """Means and intervals of the differences in "What does each part bring?", and what survives."""
+    text = " ".join(source.split("\n# ")).replace("−", "-")
+    area = {
+        name: figures_per_seed(
+            load_curves(ROOT / "results" / f"06_{name}.csv", "agent_steps", "greedy_mean"), 475
+        )["area"]
+        for name in ("dqn", "n_step", "n_step_5", "prioritized", "both")
+    }
+    assert all(len(values) == 20 for values in area.values())
+    rng = np.random.default_rng(0)
+    p = {}
+    for name, first in (("n_step", "dqn"), ("n_step_5", "dqn"), ("prioritized", "dqn"),
+                        ("both", "n_step")):  # fmt: skip
+        difference = area[name] - area[first]
+        mean = re.escape(f"{difference.mean():+.0f}")
+        said = re.search(mean + r"[a-z ,(]*?([+-]?\d+) to ([+-]?\d+)\)", text)
+        assert said, f"{name} minus {first}: {difference.mean():+.1f}"
+        interval = bootstrap_interval(difference, rng)
+        assert [float(x) for x in said.groups()] == pytest.approx(interval, abs=1.6)
+        p[name] = paired_p_value(difference, rng)
+    corrected = dict(zip(p, holm(list(p.values())), strict=True))
+    assert corrected["n_step"] < 0.05 and corrected["n_step_5"] < 0.05
+    assert corrected["prioritized"] > 0.05 and corrected["both"] > 0.05
+    levels = [f"{area[name].mean():.0f}" for name in ("dqn", "n_step")]
+    assert f"from {levels[0]} to {levels[1]} of 500" in text
 
 
 @pytest.mark.parametrize("n", [1, 3])
