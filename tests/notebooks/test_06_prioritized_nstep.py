@@ -10,6 +10,7 @@ from gymnasium.wrappers import TimeLimit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import ablate
 from exercises.prioritized_nstep import (
     check_find,
     check_n_step_target,
@@ -328,6 +329,11 @@ def test_variants_differ_by_their_switches_only(source):
     }
     both = asdict(nb["VARIANTS"]["both"])
     assert both.pop("prioritized") and both == asdict(nb["BOTH"])  # what the notebook trains
+
+
+def test_the_recorded_curves_have_the_settings_of_the_notebook():
+    now, recorded, _ = ablate.settings("06", ROOT / "results")
+    assert recorded == now
 
 
 def test_variants_are_trained_with_their_memory(source):
