@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from helpers.runtime import start
 
 QUICK = start(
-    "01_q_table", "one table, until CartPole is solved", full=0.4, quick=0.4
+    "01_q_table", "one table, until CartPole is solved", full=0.3, quick=0.3
 )
 
 # %% [markdown]

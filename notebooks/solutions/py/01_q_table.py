@@ -160,7 +160,8 @@ for brain in (cart["Brain"], Optimist):
 # **Exercise 1.9**
 #
 # `evaluate` repeats the Bellman equation of *one* policy, without the maximum.
-# `improve` is the greedy step. Ties go to the first action, so the loop ends.
+# The loop changes an action only where another one is really better, so it
+# ends.
 
 
 # %%
@@ -193,6 +194,6 @@ while changed:
 print(f"{improvements} improvements; value of the corner {q[0].max():.3f}")
 
 # %% [markdown]
-# The values are the optimal ones of the notebook. Value iteration improves the
-# policy implicitly in each sweep; policy iteration does it in few, complete
-# steps.
+# The corner has the optimal value of the notebook. Value iteration mixes both
+# steps in every sweep; policy iteration finishes the first one before it takes
+# the second.
