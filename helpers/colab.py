@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 KEEP = ("torch", "numpy")  # Colab's own are built for its GPUs: never replaced
 
 
@@ -33,7 +34,7 @@ def missing_requirements(requirements):
     return missing
 
 
-def install_missing(requirements):
+def install_missing(requirements=REQUIREMENTS):
     """In Colab: install what is missing, leaving torch and numpy as they are.
 
     Elsewhere, and when run again, nothing happens.

@@ -149,7 +149,7 @@ def start(name, trains, full, quick, threads=1):
     from helpers.colab import install_missing
     from helpers.display import VirtualDisplay
 
-    install_missing(ROOT / "helpers" / "requirements.txt")
+    install_missing()
     VirtualDisplay(verbose=False).start()
     torch.set_num_threads(1)
     short, factor = profile() == "quick", slowness()

@@ -70,8 +70,6 @@ def test_start_shows_the_agent_in_a_notebook(build, monkeypatch):
     shown = []
     (build.parent / "pictures").mkdir()
     (build.parent / "pictures" / "99_none.png").write_bytes(b"\x89PNG\r\n")
-    (build.parent / "helpers").mkdir()
-    (build.parent / "helpers" / "requirements.txt").write_text("")
     monkeypatch.setattr(runtime, "in_notebook", lambda: True)
     monkeypatch.setattr("IPython.display.display", shown.append)
     start("99_none", "one agent", full=1, quick=1)
