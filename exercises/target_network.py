@@ -1,4 +1,4 @@
-"""Checks for notebook 03: targets, losses, soft updates, exploration, evaluation."""
+"""Checks for notebook 03: moving targets, soft updates, time limits, losses, fair scores."""
 
 import numpy as np
 import torch
@@ -11,6 +11,34 @@ GAMMA = 0.9
 
 def _net(outputs=3):
     return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, outputs))
+
+
+@exercise
+def check_growth(function):
+    """``function(ratio, gamma, rate)``: the factor by which an update multiplies the weight."""
+    cases = [(1.2, 0.9, 0.5), (1.0, 0.9, 0.5), (0.5, 0.9, 0.1), (2.0, 0.99, 0.25), (1.5, 0.5, 1.0)]
+    ratio, gamma, rate = np.array(cases).T
+    asked = [f"ratio {k:g}, γ {g:g}, step size {a:g}" for k, g, a in cases]
+    answers = call_each(function, cases, asked)
+    compare(
+        answers,
+        1 + rate * (gamma * ratio - 1),
+        "factor",
+        [
+            (
+                "That is the target divided by w; an update moves only part of the way.",
+                gamma * ratio,
+            ),
+            ("γ is missing: the target is γ · k · w.", 1 + rate * (ratio - 1)),
+            ("The sign is wrong: w moves towards its target.", 1 - rate * (gamma * ratio - 1)),
+            ("The step size is missing.", 1 + (gamma * ratio - 1)),
+            ("That is the change of w divided by w; add the 1.", rate * (gamma * ratio - 1)),
+            ("The old value stays in part: w moves from w, not from 0.", rate * gamma * ratio),
+            ("That leaves out k: Q(s') is k · w.", 1 + rate * (gamma - 1)),
+            ("w also has to give way: the error is target − w.", 1 + rate * gamma * ratio),
+        ],
+        asked,
+    )
 
 
 @exercise
@@ -27,27 +55,27 @@ def check_td_target(function):
         expected = reward + GAMMA * goes_on * best
         mistakes = [
             (
-                "That takes the time limit for an end. A truncated game could have gone on, so "
+                "That treats the time limit as terminal. A truncated game could have gone on, so "
                 "its future counts; only `terminated` removes it.",
                 reward + GAMMA * (1 - ends) * best,
             ),
             (
-                "That counts a future after the end of the game: where `terminated` is true "
+                "That adds a future after the end of the game: where `terminated` is true, "
                 "nothing follows.",
                 reward + GAMMA * best,
             ),
             ("γ is missing.", reward + goes_on * best),
             (
-                "That is the mean over the actions; the target asks for the best one.",
+                "That is the mean over the actions; the target uses the best one.",
                 reward + GAMMA * goes_on * next_q.mean(dim=1),
             ),
             (
-                "The mask should be 1 where the game goes on and 0 where it ended; yours is the "
+                "The mask must be 1 where the game goes on and 0 where it ended; yours is the "
                 "other way round.",
                 reward + GAMMA * terminated.float() * best,
             ),
             (
-                "The reward is masked as well; only the future ends.",
+                "You masked the reward as well; only the future ends.",
                 goes_on * (reward + GAMMA * best),
             ),
             (
@@ -55,7 +83,7 @@ def check_td_target(function):
                 reward + GAMMA * goes_on * next_q.max(),
             ),
             (
-                "(B,) met (B, 1) and became a (B, B) table: leave out `keepdim`, or drop that "
+                "Adding (B,) and (B, 1) gave a (B, B) table: leave out `keepdim`, or drop that "
                 "dimension.",
                 reward + GAMMA * goes_on * best[:, None],
             ),
@@ -70,7 +98,7 @@ def check_td_target(function):
 
 @exercise
 def check_td_loss(function):
-    """``function(q_net, obs, action, target)`` to the mean squared error, a number to train on."""
+    """``function(q_net, obs, action, target)`` to the mean squared error, with gradients."""
     torch.manual_seed(0)
     q_net = _net()
     for size in (5, 8):
@@ -82,8 +110,8 @@ def check_td_loss(function):
         column = q[:, None]
         mistakes = [
             (
-                "(B, 1) minus (B,) became a (B, B) table: every value met every target. Drop the "
-                "second dimension after `gather`, with `[:, 0]` or `squeeze(1)`.",
+                "(B, 1) minus (B,) gives a (B, B) table: every value is compared with every "
+                "target. Drop the second dimension after `gather`: `[:, 0]` or `squeeze(1)`.",
                 ((column - target) ** 2).mean(),
             ),
             (
@@ -92,7 +120,7 @@ def check_td_loss(function):
             ),
             ("That is half of it.", 0.5 * expected),
             (
-                "That takes the best action's value; the loss is about the action *taken*.",
+                "That uses the value of the best action; the loss needs the action *taken*.",
                 ((q_net(obs).max(dim=1).values - target) ** 2).mean(),
             ),
             ("That is the absolute error, not the squared one.", (q - target).abs().mean()),
@@ -105,16 +133,16 @@ def check_td_loss(function):
         if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
             raise Wrong(
                 "the number is right, but nothing can be learned from it: expected a tensor with "
-                "a gradient.\n  Leave out `.item()`, `.detach()`, `no_grad` and numpy on the way "
-                "from `q_net` to the loss."
+                "a gradient.\n  Use no `.item()`, `.detach()`, `no_grad` or numpy between "
+                "`q_net` and the loss."
             )
         if any(p.grad is not None for p in q_net.parameters()):
-            raise Wrong("the gradients are there already: `backward()` is the training loop's.")
+            raise Wrong("the gradients are there already: leave `backward()` to the training loop.")
         loss.backward()
         if target.grad is not None and target.grad.abs().sum() > 0:
             raise Wrong(
-                "the target is trained as well: a gradient reaches it.\n  It is a number to aim "
-                "at; use `target.detach()`, or compute it under `torch.no_grad()`."
+                "the target is trained as well: a gradient reaches it.\n  Treat it as a fixed "
+                "number: use `target.detach()`."
             )
         for mine, theirs in zip(q_net.parameters(), reference, strict=True):
             compare(mine.grad if mine.grad is not None else 0 * theirs, theirs, "gradients")
@@ -122,7 +150,7 @@ def check_td_loss(function):
 
 @exercise
 def check_soft_update(function):
-    """``function(target_net, q_net, tau)`` moves the target network; what it returns is ignored."""
+    """``function(target_net, q_net, tau)`` moves the target network in place."""
     torch.manual_seed(0)
     for tau in (0.25, 1.0):
         q_net, target_net = _net(), _net()
@@ -131,7 +159,7 @@ def check_soft_update(function):
         function(target_net, q_net, tau)
         after = [p.detach().clone() for p in target_net.parameters()]
         if any(not torch.equal(p, g) for p, g in zip(q_net.parameters(), goal, strict=True)):
-            raise Wrong("the Q-network has changed.\n  It is the target network that follows.")
+            raise Wrong("the Q-network has changed.\n  Only the target network moves.")
         if all(torch.equal(a, b) for a, b in zip(after, before, strict=True)):
             raise Open(
                 "The target network has not moved. (`p = …` only gives the loop variable a new "
@@ -140,48 +168,21 @@ def check_soft_update(function):
         for a, b, g in zip(after, before, goal, strict=True):
             mistakes = [
                 (
-                    "τ and 1 − τ have changed places: the target keeps the share 1 − τ of itself.",
+                    "You swapped τ and 1 − τ: the target keeps the share 1 − τ of itself.",
                     tau * b + (1 - tau) * g,
                 ),
-                ("A hard copy; τ is not used.", g),
-                ("This one has not moved. Are the biases left out?", b),
-                ("τ times the Q-network was added; the old share must shrink too.", b + tau * g),
+                ("That is a hard update: τ is not used.", g),
+                ("These weights have not moved. Did you leave out the biases?", b),
+                ("You added τ times the Q-network; the old share must shrink, too.", b + tau * g),
             ]
             compare(a, (1 - tau) * b + tau * g, "weights", mistakes)
         with torch.no_grad():
             next(q_net.parameters()).add_(1.0)
         if not torch.equal(next(target_net.parameters()), after[0]):
             raise Wrong(
-                "the two networks share their weights now: a change of one changes the other.\n"
+                "the two networks now share their weights: changing one changes the other.\n"
                 "  Copy the numbers (`copy_`, `lerp_`), not the tensors."
             )
-
-
-@exercise
-def check_epsilon(function):
-    """``function(agent_steps)``: from 1.0 in a straight line to 0.05 at step 1,000, then 0.05."""
-    steps = [0, 1, 250, 500, 999, 1_000, 1_001, 5_000]
-    line = np.array([1.0 - 0.95 * t / 1_000 for t in steps])
-    expected = np.maximum(line, 0.05)
-    asked = [f"agent step {t:,}" for t in steps]
-    answers = call_each(function, [(t,) for t in steps], asked)
-    compare(
-        answers,
-        expected,
-        "ε",
-        [
-            ("It never stops falling: after 1,000 steps it should stay at 0.05.", line),
-            ("It never falls. Does it use `agent_steps`?", np.ones(len(steps))),
-            (
-                "It falls to 0 first: the line runs from 1.0 to 0.05, not to 0.",
-                np.maximum([1.0 - t / 1_000 for t in steps], 0.05),
-            ),
-            ("It rises: start and end have changed places.", np.minimum(1.05 - line, 1.0)),
-            ("It is at its end from the start.", np.full(len(steps), 0.05)),
-            ("It goes on to 0; it should stop at 0.05.", np.maximum(line, 0.0)),
-        ],
-        asked,
-    )
 
 
 @exercise
@@ -199,14 +200,68 @@ def check_greedy(function):
         again = [call(lambda given: function(q_net, given), obs) for _ in range(20)]
         if any(not np.array_equal(np.asarray(a), np.asarray(again[0])) for a in again):
             raise Wrong(
-                "asked again, it gives other actions: it still explores.\n  Whoever evaluates with "
-                "the exploring policy measures ε, not the agent."
+                "called again, it gives other actions: it still explores.\n  An evaluation that "
+                "explores measures ε as much as the agent."
             )
         mistakes = [
-            ("These are the values; the action is the *place* of the largest.", q.max(1).values),
+            ("These are the values; the action is the *position* of the largest.", q.max(1).values),
             ("That is the worst action.", q.argmin(dim=1)),
             ("The maximum runs over the observations: use dim=1.", q.argmax(dim=0)),
         ]
         compare(answer, q.argmax(dim=1), "actions", mistakes, [f"row {i}" for i in range(size)])
         if torch.as_tensor(answer).is_floating_point():
-            raise Wrong("the actions are right, but floats: whole numbers are needed to act")
+            raise Wrong("the actions are right, but floats: an environment wants whole numbers")
+
+
+@exercise
+def check_reported_score(function):
+    """``function(selection, test)``, (K,) scores each, to the one number to report."""
+    rng = np.random.default_rng(0)
+    for count in (5, 9, 2):
+        selection, test = rng.normal(400, 20, (2, count))
+        while np.argmax(selection) == np.argmax(test):
+            test = rng.normal(400, 20, count)
+        best = np.argmax(selection)
+        compare(
+            call(function, selection, test),
+            test[best],
+            "score",
+            [
+                ("That score chose the winner, so luck helped it. Report its *test* score.",
+                 selection[best]),
+                ("You chose by the test score. Then it is a selection score, too.", test.max()),
+                ("That is the mean of all checkpoints; you keep only one.", test.mean()),
+                ("That is the last checkpoint; you keep the one with the best selection score.",
+                 test[-1]),
+                ("That is the position of the checkpoint; report its test score.", best),
+                ("That still contains the lucky score. Use the test score alone.",
+                 (selection[best] + test[best]) / 2),
+            ],
+        )  # fmt: skip
+
+
+@exercise
+def check_same_lag(function):
+    """``function(tau)``: the hard period with the same mean age of the weights."""
+    cases = [0.02, 0.005, 0.1, 0.5, 1.0]
+    tau = np.array(cases)
+    asked = [f"τ = {t:g}" for t in cases]
+    answers = call_each(function, [(t,) for t in cases], asked)
+    compare(
+        answers,
+        2 / tau - 1,
+        "period C",
+        [
+            ("That is the mean age of the soft target. Which C gives (C − 1)/2 = that?",
+             (1 - tau) / tau),
+            ("1/τ is about the mean age of the soft target; the hard one is C − 1 old at most "
+             "and half of that on average.", 1 / tau),
+            ("Nearly: the ages of a hard target run from 0 to C − 1, and their mean is "
+             "(C − 1)/2.", 2 / tau),
+            ("Nearly: the ages of a hard target run from 0 to C − 1, and their mean is "
+             "(C − 1)/2.", 2 * (1 - tau) / tau),
+            ("The mean of 0, 1, …, C − 1 is (C − 1)/2, so C is twice the age *plus* 1.",
+             2 * (1 - tau) / tau - 1),
+        ],
+        asked,
+    )  # fmt: skip

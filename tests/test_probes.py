@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from gymnasium.wrappers import TimeLimit
 
 from helpers.replay import Transition
@@ -17,16 +18,20 @@ from tools.definitions import TWINS, define
 TWIN = TWINS / "03_target_network.py"
 NAMES = {
     "Config",
-    "follow",
+    "hard_update",
+    "soft_update",
     "epsilon",
     "QNetwork",
     "make_batch",
     "td_target",
-    "make_optimizer",
-    "descend",
+    "best_actions",
     "Brain",
     "Agent",
     "Environment",
+    "RecipeConfig",
+    "PLAIN",
+    "recipe_epsilon",
+    "RecipeBrain",
 }
 
 
@@ -116,7 +121,7 @@ class Endless(Probe):
 
 
 PROBES = [Bandit, Delayed, StateDependent, ActionDependent, Fork, Endless]
-FOLLOW = {"hard": {"target_every": 10}, "soft": {"target_every": None, "tau": 0.1}}
+FOLLOW = {"hard": {"target_every": 10}, "soft": {"tau": 0.1}}
 
 
 def probe(nb, kind, **changes):
@@ -127,17 +132,22 @@ def probe(nb, kind, **changes):
         agent_steps=1_000,
         gamma=0.9,
         hidden=(16,),
-        epsilon_start=1.0,
+        obs_scale=1.0,
         epsilon_end=1.0,
         capacity=500,
         batch=32,
         learn_start=60,
-        loss="mse",
+        train_every=1,
+        updates_per_train=1,
         lr=0.01,
+        clip_norm=1e9,
         target_every=10,
     )
-    config = nb["Config"](**{**settings, **changes})
-    brain = nb["Brain"](config, np.random.default_rng(0), obs_size=1, num_actions=2)
+    soft = "tau" in changes  # soft updates are those of the other recipes
+    config = nb["RecipeConfig" if soft else "Config"](**{**settings, **changes})
+    kind_of_brain = nb["RecipeBrain" if soft else "Brain"]
+    brain = kind_of_brain(config, np.random.default_rng(0), obs_size=1, num_actions=2)
+    brain.loss = F.mse_loss
     env = TimeLimit(kind(), 5)
     nb["Environment"](nb["Agent"](brain), config, seed=0, env=env).run()
     assert brain.updates > 900
@@ -165,13 +175,17 @@ FAULTS = {  # what to break: (text, broken text, the probe that must notice)
         "return -batch.reward - gamma *",
         Bandit,
     ),
-    "mask of the end dropped": ("(1 - batch.terminated) * next_q", "next_q", Bandit),
-    "time limit taken for an end": (
+    "mask of the end dropped": ("next_q * ~batch.terminated", "next_q", Bandit),
+    "time limit treated as terminal": (
         "Transition(obs, action, reward, next_obs, terminated)",
-        "Transition(obs, action, reward, next_obs, episode_over)",
+        "Transition(obs, action, reward, next_obs, terminated or truncated)",
         Endless,
     ),
-    "target never copied": ("target_weight.lerp_(weight, tau)", "pass", Delayed),
+    "target never copied": (
+        "target_net.load_state_dict(q_net.state_dict())",
+        "pass",
+        Delayed,
+    ),
     "maximum over the batch": (".max(dim=1).values", ".max(dim=0).values", Delayed),
     "maximum over the batch, broadcast": (
         ".max(dim=1).values",
@@ -189,7 +203,7 @@ FAULTS = {  # what to break: (text, broken text, the probe that must notice)
         "target_net(batch.obs)",
         Delayed,
     ),
-    "gradients never cleared": ("optimizer.zero_grad()", "pass", Delayed),
+    "gradients never cleared": ("self.optimizer.zero_grad()", "pass", Delayed),
     "reward forgotten": ("return batch.reward + gamma *", "return gamma *", Bandit),
 }
 
@@ -197,13 +211,23 @@ FAULTS = {  # what to break: (text, broken text, the probe that must notice)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_planted_fault_is_noticed(source, fault):
     text, broken, kind = FAULTS[fault]
-    # in the definitions, not in the worked examples
-    cut = source.index("class QNetwork") if "zero_grad" in text else 0
-    head, tail = source[:cut], source[cut:]
-    assert tail.count(text) == 1, f"expected {text!r} once in {TWIN.name}: adapt this test"
-    nb = define(head + tail.replace(text, broken), NAMES)
+    nb = define(planted(source, text, broken), NAMES)
     with pytest.raises((AssertionError, RuntimeError)):  # a wrong value, or shapes that clash
         probe(nb, kind)
+
+
+def test_soft_updates_that_never_move_are_noticed(source):
+    nb = define(planted(source, "target_weight.lerp_(weight, tau)", "pass"), NAMES)
+    with pytest.raises(AssertionError):
+        probe(nb, Delayed, **FOLLOW["soft"])
+
+
+def planted(source, text, broken):
+    """The source with one text replaced in its core, above other people's recipes."""
+    end = source.index("class RecipeConfig")
+    core, recipes = source[:end], source[end:]
+    assert core.count(text) == 1, f"expected {text!r} once in {TWIN.name}: adapt this test"
+    return core.replace(text, broken) + recipes
 
 
 @pytest.mark.parametrize("kind", PROBES, ids=lambda kind: kind.__name__)

@@ -4,8 +4,10 @@ import numpy as np
 import torch
 
 from exercises.target_network import (
-    check_epsilon,
     check_greedy,
+    check_growth,
+    check_reported_score,
+    check_same_lag,
     check_soft_update,
     check_td_loss,
     check_td_target,
@@ -39,14 +41,14 @@ def target_in_place(reward, terminated, truncated, next_q, gamma):
 
 WRONG_TARGETS = {
     "over the batch": lambda r, te, tr, q, g: r + g * (~te).float() * q.max(0).values,
-    "time limit": lambda r, te, tr, q, g: r + g * (~(te | tr)).float() * q.max(1).values,
+    "as terminal": lambda r, te, tr, q, g: r + g * (~(te | tr)).float() * q.max(1).values,
     "nothing follows": lambda r, te, tr, q, g: r + g * q.max(1).values,
     "γ is missing": lambda r, te, tr, q, g: r + (~te).float() * q.max(1).values,
-    "best one": lambda r, te, tr, q, g: r + g * (~te).float() * q.mean(1),
+    "uses the best one": lambda r, te, tr, q, g: r + g * (~te).float() * q.mean(1),
     "other way round": lambda r, te, tr, q, g: r + g * te.float() * q.max(1).values,
     "`keepdim`": lambda r, te, tr, q, g: r + g * (~te).float() * q.max(1, keepdim=True).values,
     "whole batch": lambda r, te, tr, q, g: r + g * (~te).float() * q.max(),
-    "masked as well": lambda r, te, tr, q, g: (~te).float() * (r + g * q.max(1).values),
+    "masked the reward": lambda r, te, tr, q, g: (~te).float() * (r + g * q.max(1).values),
     "expected targets of shape": lambda r, te, tr, q, g: (r + g * (~te) * q.max(1).values)[:, None],
     "raised": lambda r, te, tr, q, g: r + g * (1 - te) * q.max(1).values,  # bool has no minus
 }
@@ -88,7 +90,7 @@ WRONG_LOSSES = {
     "absolute": lambda n, o, a, y: (taken(n, o, a)[:, 0] - y.detach()).abs().mean(),
     "the target is trained": lambda n, o, a, y: ((taken(n, o, a)[:, 0] - y) ** 2).mean(),
     "nothing can be learned": lambda n, o, a, y: loss_gather(n, o, a, y).detach(),
-    "training loop's": lambda n, o, a, y: (
+    "training loop": lambda n, o, a, y: (
         loss_gather(n, o, a, y).backward(),
         loss_gather(n, o, a, y),
     )[1],
@@ -132,31 +134,76 @@ def soft_shared(target_net, q_net, tau):
 
 
 WRONG_UPDATES = {
-    "changed places": soft_with(lambda a, b, tau: tau * a + (1 - tau) * b),
-    "hard copy": soft_with(lambda a, b, tau: b),
+    "swapped": soft_with(lambda a, b, tau: tau * a + (1 - tau) * b),
+    "hard update": soft_with(lambda a, b, tau: b),
     "biases": soft_with(lambda a, b, tau: (1 - tau) * a + tau * b, skip_bias=True),
     "old share": soft_with(lambda a, b, tau: a + tau * b),
     "Q-network has changed": lambda t, q, tau: soft_lerp(q, t, tau),
     "share their weights": soft_shared,
 }
 
-# --- epsilon ----------------------------------------------------------------------------------
+# --- growth -----------------------------------------------------------------------------------
 
-RIGHT_EPSILONS = [
-    lambda t: max(0.05, 1.0 - 0.95 * t / 1_000),
-    lambda t: 0.05 + 0.95 * (1 - min(t, 1_000) / 1_000),
-    lambda t: np.interp(t, [0, 1_000], [1.0, 0.05]),
-    lambda t: torch.tensor(1.0 - 0.95 * t / 1_000).clamp(min=0.05),
+
+def growth_by_one_update(ratio, gamma, rate):
+    w = 3.0
+    w = w + rate * (gamma * ratio * w - w)
+    return w / 3.0
+
+
+RIGHT_GROWTHS = [
+    lambda k, g, a: 1 + a * (g * k - 1),
+    lambda k, g, a: (1 - a) + a * g * k,
+    lambda k, g, a: torch.tensor(1 - a * (1 - g * k)),
+    growth_by_one_update,
 ]
-WRONG_EPSILONS = {
-    "never stops": lambda t: 1.0 - 0.95 * t / 1_000,
-    "never falls": lambda t: 1.0,
-    "not to 0": lambda t: max(0.05, 1.0 - t / 1_000),
-    "`return` missing": lambda t: 1.0 - 0.95 * t / 1_000 if t < 1_000 else None,
-    "rises": lambda t: min(0.05 + 0.95 * t / 1_000, 1.0),
-    "from the start": lambda t: 0.05,
-    "stop at 0.05": lambda t: max(0.0, 1.0 - 0.95 * t / 1_000),
-    "expected": lambda t: 0.05 + 0.95 * np.exp(-t / 1_000),
+WRONG_GROWTHS = {
+    "part of the way": lambda k, g, a: g * k,
+    "γ is missing": lambda k, g, a: 1 + a * (k - 1),
+    "sign is wrong": lambda k, g, a: 1 - a * (g * k - 1),
+    "add the 1": lambda k, g, a: a * (g * k - 1),
+    "not from 0": lambda k, g, a: a * g * k,
+    "leaves out k": lambda k, g, a: 1 + a * (g - 1),
+    "give way": lambda k, g, a: 1 + a * g * k,
+    "expected factor": lambda k, g, a: 1.04,
+}
+
+# --- reported score ---------------------------------------------------------------------------
+
+RIGHT_SCORES = [
+    lambda s, t: t[np.argmax(s)],
+    lambda s, t: max(zip(s, t, strict=True))[1],
+    lambda s, t: torch.tensor(t)[torch.tensor(s).argmax()],
+]
+WRONG_SCORES = {
+    "luck helped it": lambda s, t: s.max(),
+    "chose by the test score": lambda s, t: t.max(),
+    "only one": lambda s, t: t.mean(),
+    "last checkpoint": lambda s, t: t[-1],
+    "position of the checkpoint": lambda s, t: np.argmax(s),
+    "test score alone": lambda s, t: (s.max() + t[np.argmax(s)]) / 2,
+    "shape": lambda s, t: t,
+}
+
+# --- the same lag -----------------------------------------------------------------------------
+
+
+def lag_by_counting(tau):
+    ages = np.arange(20_000)
+    return 2 * (tau * (1 - tau) ** ages * ages).sum() + 1
+
+
+RIGHT_LAGS = [
+    lambda tau: 2 / tau - 1,
+    lambda tau: 2 * (1 - tau) / tau + 1,
+    lag_by_counting,
+]
+WRONG_LAGS = {
+    "mean age of the soft target. Which": lambda tau: (1 - tau) / tau,
+    "half of that on average": lambda tau: 1 / tau,
+    "Nearly": lambda tau: 2 / tau,
+    "their mean is": lambda tau: 2 * (1 - tau) / tau,
+    "*plus* 1": lambda tau: 2 * (1 - tau) / tau - 1,
 }
 
 # --- greedy -----------------------------------------------------------------------------------
@@ -188,12 +235,12 @@ def rarely_exploring(q_net, obs):
 
 
 WRONG_GREEDY = {
-    "*place*": lambda n, o: n(o).detach().max(dim=1).values,
+    "*position*": lambda n, o: n(o).detach().max(dim=1).values,
     "worst": lambda n, o: n(o).argmin(dim=1),
     "dim=1": lambda n, o: n(o).argmax(dim=0),
     "gradient": lambda n, o: n(o).max(dim=1).values,
     "it still explores": exploring,
-    "asked again": rarely_exploring,
+    "called again": rarely_exploring,
     "whole numbers": lambda n, o: n(o).argmax(dim=1).float(),
     "shape": lambda n, o: n(o).argmax(dim=1, keepdim=True),
 }
@@ -202,11 +249,14 @@ RIGHT = [
     (check_td_target, [target_torch, target_where, target_numpy, target_loop, target_in_place]),
     (check_td_loss, [loss_gather, loss_function, loss_one_hot, loss_loop]),
     (check_soft_update, [soft_lerp, soft_copy, soft_state]),
-    (check_epsilon, RIGHT_EPSILONS),
     (check_greedy, RIGHT_GREEDY),
+    (check_growth, RIGHT_GROWTHS),
+    (check_reported_score, RIGHT_SCORES),
+    (check_same_lag, RIGHT_LAGS),
 ]
 WRONG = [
     (check_td_target, WRONG_TARGETS), (check_td_loss, WRONG_LOSSES),
-    (check_soft_update, WRONG_UPDATES), (check_epsilon, WRONG_EPSILONS),
-    (check_greedy, WRONG_GREEDY),
+    (check_soft_update, WRONG_UPDATES), (check_greedy, WRONG_GREEDY),
+    (check_growth, WRONG_GROWTHS), (check_reported_score, WRONG_SCORES),
+    (check_same_lag, WRONG_LAGS),
 ]  # fmt: skip

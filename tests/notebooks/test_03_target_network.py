@@ -1,6 +1,8 @@
 """Notebook 03's own definitions against numbers worked out by hand and a slow reference."""
 
+from argparse import Namespace
 from dataclasses import replace
+from itertools import pairwise
 
 import gymnasium as gym
 import numpy as np
@@ -8,25 +10,50 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.plotting import load_curves
 from helpers.replay import Transition
+from helpers.runtime import ROOT
 from tools.definitions import load_definitions
 
 NAMES = [
     "Config",
-    "HARD",
-    "SOFT",
     "OURS",
-    "follow",
-    "epsilon",
-    "QNetwork",
-    "make_batch",
+    "hard_update",
+    "soft_update",
+    "growth",
     "td_target",
-    "make_optimizer",
-    "descend",
+    "learned_value",
+    "QNetwork",
+    "epsilon",
+    "make_batch",
+    "best_actions",
     "Brain",
     "Agent",
     "Environment",
+    "reported_score",
+    "SELECT_EVERY",
+    "STOP_AT",
+    "SELECTION_SEEDS",
+    "BestWeights",
+    "NoMask",
+    "TruncationAsTermination",
+    "RecipeConfig",
+    "PLAIN",
+    "HARD",
+    "SOFT",
+    "SOFT_2025",
+    "recipe_epsilon",
+    "RecipeBrain",
+    "VARIANTS",
+    "NEITHER",
+    "SPREAD_OUT",
 ]
+
+
+SMALL = dict(
+    agent_steps=200, hidden=(8,), obs_scale=1.0, batch=4, learn_start=4, train_every=1,
+    updates_per_train=1, target_every=10, epsilon_end=0.05, epsilon_decay=1_000,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +63,12 @@ def nb():
 
 @pytest.fixture
 def tiny(nb):
-    return nb["Config"](agent_steps=200, hidden=(8,), batch=4, learn_start=4, target_every=10)
+    return nb["Config"](**SMALL)
+
+
+@pytest.fixture
+def recipe(nb):
+    return replace(nb["PLAIN"], **SMALL, lr=1e-3)
 
 
 def transitions(rng, count):
@@ -47,9 +79,9 @@ def transitions(rng, count):
     ]
 
 
-def brain_of(nb, config):
+def brain_of(nb, config, kind="Brain"):
     torch.manual_seed(0)
-    return nb["Brain"](config, np.random.default_rng(0))
+    return nb[kind](config, np.random.default_rng(0))
 
 
 def weights_of(net):
@@ -77,14 +109,50 @@ def test_batch_has_the_dtypes_and_shapes_the_network_wants(nb):
 
 
 @pytest.mark.parametrize("tau, left", [(1.0, 0.0), (0.005, 0.995), (0.0, 1.0)])
-def test_follow_closes_the_share_tau_of_the_gap(nb, tau, left):
+def test_a_soft_update_closes_the_share_tau_of_the_gap(nb, tau, left):
     a, b = nn.Linear(3, 2), nn.Linear(3, 2)
     gap = weights_of(a) - weights_of(b)
-    nb["follow"](a, b, tau)
+    nb["soft_update"](a, b, tau)
     assert torch.allclose(weights_of(a) - weights_of(b), left * gap, atol=1e-6)
     with torch.no_grad():
         b.weight.add_(1.0)  # a copy, not the same memory
     assert not torch.allclose(a.weight, b.weight)
+
+
+def test_a_hard_update_copies_the_numbers_not_the_tensors(nb):
+    a, b = nn.Linear(3, 2), nn.Linear(3, 2)
+    nb["hard_update"](a, b)
+    assert torch.equal(weights_of(a), weights_of(b))
+    with torch.no_grad():
+        b.weight.add_(1.0)
+    assert not torch.allclose(a.weight, b.weight)
+
+
+@pytest.mark.parametrize("ratio, gamma, rate", [(1.2, 0.9, 0.5), (0.7, 0.5, 0.1)])
+def test_growth_is_that_of_one_update(nb, ratio, gamma, rate):
+    w = torch.tensor(2.0, requires_grad=True)
+    (0.5 * (w - gamma * ratio * 2.0) ** 2).backward()
+    moved = (w - rate * w.grad).item()
+    assert nb["growth"](ratio, gamma, rate) == pytest.approx(moved / 2.0)
+
+
+def test_values_of_a_pole_that_cannot_fall(nb):
+    ends = torch.zeros(10, dtype=torch.bool)
+    assert nb["learned_value"](ends) == pytest.approx(10.0, abs=1e-3)
+    ends[9] = True
+    assert nb["learned_value"](ends) == pytest.approx(1 / (1 - 0.9 * 0.9), abs=1e-3)
+
+
+def test_best_actions_are_those_of_single_observations(nb):
+    net, obs = nn.Linear(4, 3), np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
+    found = nb["best_actions"](net, obs)
+    one_by_one = [int(net(torch.from_numpy(row)).argmax()) for row in obs]
+    assert found.dtype == np.int64 and found.tolist() == one_by_one
+
+
+@pytest.mark.parametrize("agent_steps, expected", [(0, 1.0), (4_000, 0.52), (50_000, 0.04)])
+def test_epsilon(nb, agent_steps, expected):
+    assert nb["epsilon"](nb["OURS"], agent_steps) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -95,33 +163,37 @@ def test_follow_closes_the_share_tau_of_the_gap(nb, tau, left):
         ("HARD", 0, 5_000, 0.01),
         ("SOFT", 0, 0, 0.9),
         ("SOFT", 1_000, 77, 0.05 + 0.85 / np.e),
-        ("OURS", 0, 0, 1.0),
-        ("OURS", 4_000, 5, 0.52),
-        ("OURS", 50_000, 5, 0.04),
+        ("SOFT_2025", 2_500, 77, 0.01 + 0.89 / np.e),
     ],
 )
-def test_epsilon_schedules(nb, recipe, agent_steps, episode, expected):
-    assert nb["epsilon"](nb[recipe], agent_steps, episode) == pytest.approx(expected)
+def test_epsilon_schedules_of_the_recipes(nb, recipe, agent_steps, episode, expected):
+    assert nb["recipe_epsilon"](nb[recipe], agent_steps, episode) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(
-    "change, words",
-    [
-        ({"tau": 0.1}, "exactly one of target_every and tau"),
-        ({"target_every": None}, "exactly one of target_every and tau"),
-        ({"batch": 9}, "learn_start >= batch, got 4 < 9"),
-        ({"gamma": 1.0}, r"gamma in \[0, 1\), got 1.0"),
-        ({"target_unit": "weeks"}, "target_unit.*weeks"),
-        ({"epsilon_unit": "weeks"}, "epsilon_unit.*weeks"),
-        ({"epsilon_shape": "round"}, "epsilon_shape.*round"),
-        ({"loss": "hubert"}, "loss.*hubert"),
-        ({"optimizer": "adamant"}, "optimizer.*adamant"),
-        ({"train_every": "game"}, "train_every.*game"),
-    ],
-)
-def test_config_says_what_is_wrong(tiny, change, words):
-    with pytest.raises(ValueError, match=words):
-        replace(tiny, **change)
+def test_the_variants_change_what_their_names_say(nb):
+    ours = nb["OURS"]
+    changes = {
+        name: {field for field in vars(ours) if getattr(config, field) != getattr(ours, field)}
+        for name, (config, brain, _) in nb["VARIANTS"].items()
+        if brain is not nb["RecipeBrain"]
+    }
+    assert changes == {
+        "ours": set(), "no_target": {"target_every"}, "copy_4": {"target_every"},
+        "copy_16": {"target_every"}, "copy_256": {"target_every"}, "copy_1024": {"target_every"},
+        "no_fall_reward": {"only_fall_counts"}, "no_obs_scale": {"obs_scale"},
+        "neither": {"only_fall_counts", "obs_scale"}, "slow": {"lr"},
+        "no_target_slow": {"target_every", "lr"},
+        "neither_3e-4": {"only_fall_counts", "obs_scale", "lr"},
+        "neither_slow": {"only_fall_counts", "obs_scale", "lr"}, "no_mask": set(),
+        "spread_out": {"train_every", "updates_per_train"},
+    }  # fmt: skip
+    assert nb["VARIANTS"]["no_target"][0].target_every == 1
+
+
+def test_every_variant_has_recorded_curves_of_its_seeds(nb):
+    for name, (_, _, seeds) in nb["VARIANTS"].items():
+        curves = load_curves(ROOT / "results" / f"03_{name}.csv", "agent_steps", "greedy_mean")
+        assert list(curves) == list(range(seeds)), name
 
 
 def test_hard_target_stands_still_between_copies(nb, tiny):
@@ -129,7 +201,7 @@ def test_hard_target_stands_still_between_copies(nb, tiny):
     start = weights_of(brain.target_net)
     assert torch.equal(start, weights_of(brain.q_net))
     for count, row in enumerate(transitions(np.random.default_rng(2), 30), 1):
-        brain.learn(row, episode_over=False)
+        brain.learn(row)
         if brain.updates == 9:
             assert torch.equal(weights_of(brain.target_net), start)
         if brain.updates in (10, 20):
@@ -138,30 +210,82 @@ def test_hard_target_stands_still_between_copies(nb, tiny):
     assert brain.target_moves == 2
 
 
-def test_soft_target_moves_with_every_update(nb, tiny):
-    brain = brain_of(nb, replace(tiny, target_every=None, tau=0.25))
+def test_soft_target_moves_with_every_update(nb, recipe):
+    brain = brain_of(nb, replace(recipe, tau=0.25), "RecipeBrain")
     for row in transitions(np.random.default_rng(2), 8):
         before, moves = weights_of(brain.target_net), brain.target_moves
-        brain.learn(row, episode_over=False)
+        brain.learn(row)
         if brain.target_moves > moves:
             expected = before + 0.25 * (weights_of(brain.q_net) - before)
             assert torch.allclose(weights_of(brain.target_net), expected, atol=1e-6)
     assert brain.target_moves == brain.updates == 5
 
 
-def test_training_and_copies_at_the_end_of_an_episode(nb, tiny):
+def test_training_and_copies_between_episodes(nb, recipe):
     config = replace(
-        tiny, train_every="episode", updates_per_train=3, target_every=2, target_unit="episodes"
+        recipe, train_every="episode", updates_per_train=3, target_every=2, target_unit="episodes"
     )
-    brain = brain_of(nb, config)
-    for i, row in enumerate(transitions(np.random.default_rng(3), 24)):
-        brain.learn(row, episode_over=i % 6 == 5)  # four episodes
-    assert (brain.episodes, brain.updates, brain.target_moves) == (4, 12, 2)
+    brain = brain_of(nb, config, "RecipeBrain")
+    for i, row in enumerate(transitions(np.random.default_rng(3), 25)):
+        brain.decide_action(row.obs, episode=i // 6)  # the fifth episode has begun
+        brain.learn(row)
+    assert (brain.agent_steps, brain.updates, brain.target_moves) == (25, 12, 2)
 
 
-def test_an_update_equals_one_written_out(nb, tiny):
-    config = replace(tiny, optimizer="adamw", clip_value=0.01)
+def test_training_between_episodes_waits_for_enough_transitions(nb, recipe):
+    config = replace(recipe, train_every="episode", learn_start=20)
+    brain = brain_of(nb, config, "RecipeBrain")
+    for i, row in enumerate(transitions(np.random.default_rng(3), 25)):
+        brain.decide_action(row.obs, episode=i // 6)
+        brain.learn(row)
+    assert brain.updates == 1  # 6, 12 and 18 are too few, 24 are enough
+
+
+def test_rewards_of_a_recipe_are_scaled(nb, recipe):
+    brain = brain_of(nb, replace(recipe, reward_scale=0.01, learn_start=50), "RecipeBrain")
+    rows = transitions(np.random.default_rng(3), 5)
+    for row in rows:
+        brain.learn(row)
+    stored = {round(t.reward, 6) for t in brain.memory.sample(5)}
+    assert stored <= {round(row.reward * 0.01, 6) for row in rows}
+
+
+def test_updates_in_rounds(nb, tiny):
+    brain = brain_of(nb, replace(tiny, train_every=8, updates_per_train=3, learn_start=10))
+    for row in transitions(np.random.default_rng(3), 30):
+        brain.learn(row)
+    assert brain.updates == 6  # after 16 and 24 agent steps; after 8 there were too few
+
+
+@pytest.mark.parametrize("clip", [10.0, 0.01])
+def test_an_update_equals_one_written_out(nb, tiny, clip):
+    config = replace(tiny, clip_norm=clip)
     brain = brain_of(nb, config)
+    for row in transitions(np.random.default_rng(4), 4):
+        brain.memory.push(*row)
+    brain.agent_steps = 50  # of 200: a quarter of the learning rate has gone
+    twin = nb["QNetwork"](config, 4, 2)
+    twin.load_state_dict(brain.q_net.state_dict())
+    state = brain.rng.bit_generator.state
+    batch = nb["make_batch"](brain.memory.sample(4))
+    brain.rng.bit_generator.state = state  # the update draws the same batch again
+    best_next = brain.target_net(batch.next_obs).max(1).values.detach()
+    target = batch.reward + config.gamma * (1 - batch.terminated.float()) * best_next
+    error = target - twin(batch.obs)[torch.arange(4), batch.action]
+    huber = torch.where(error.abs() < 1, 0.5 * error**2, error.abs() - 0.5)
+    optimizer = torch.optim.Adam(twin.parameters(), lr=0.75 * config.lr)
+    huber.mean().backward()
+    length = torch.cat([p.grad.flatten() for p in twin.parameters()]).norm()
+    for parameter in twin.parameters():
+        parameter.grad *= min(1.0, clip / length)
+    optimizer.step()
+    brain.update()
+    assert torch.allclose(weights_of(twin), weights_of(brain.q_net), atol=1e-6)
+
+
+def test_an_update_of_a_recipe_equals_one_written_out(nb, recipe):
+    config = replace(recipe, optimizer="adamw", clip_value=0.01)
+    brain = brain_of(nb, config, "RecipeBrain")
     for row in transitions(np.random.default_rng(4), 4):
         brain.memory.push(*row)
     twin = nb["QNetwork"](config, 4, 2)
@@ -170,7 +294,7 @@ def test_an_update_equals_one_written_out(nb, tiny):
     batch = nb["make_batch"](brain.memory.sample(4))
     brain.rng.bit_generator.state = state  # the update draws the same batch again
     best_next = brain.target_net(batch.next_obs).max(1).values.detach()
-    target = batch.reward + config.gamma * (1 - batch.terminated) * best_next
+    target = batch.reward + config.gamma * (1 - batch.terminated.float()) * best_next
     error = target - twin(batch.obs)[torch.arange(4), batch.action]
     huber = torch.where(error.abs() < 1, 0.5 * error**2, error.abs() - 0.5)
     optimizer = torch.optim.AdamW(twin.parameters(), lr=config.lr, amsgrad=True)
@@ -182,16 +306,16 @@ def test_an_update_equals_one_written_out(nb, tiny):
     assert torch.allclose(weights_of(twin), weights_of(brain.q_net), atol=1e-6)
 
 
-def test_learning_rate_falls_to_its_end(nb, tiny):
-    config = replace(tiny, lr=0.1, lr_end=0.02, agent_steps=40)
+def test_learning_rate_falls_to_zero(nb, tiny):
+    config = replace(tiny, lr=0.1, agent_steps=40)
     brain = brain_of(nb, config)
     rows = transitions(np.random.default_rng(5), 50)
     for row in rows[:20]:
-        brain.learn(row, episode_over=False)
-    assert brain.optimizer.param_groups[0]["lr"] == pytest.approx(0.06)
+        brain.learn(row)
+    assert brain.optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
     for row in rows[20:]:
-        brain.learn(row, episode_over=False)
-    assert brain.optimizer.param_groups[0]["lr"] == pytest.approx(0.02)
+        brain.learn(row)
+    assert brain.optimizer.param_groups[0]["lr"] == pytest.approx(0.0)
 
 
 def test_input_scales_are_part_of_the_network(nb, tiny):
@@ -212,8 +336,8 @@ class Recorder:
     def get_action(self, obs, episode):
         return 0
 
-    def learn(self, transition, episode_over):
-        self.rows.append((transition, episode_over))
+    def learn(self, transition):
+        self.rows.append(transition)
 
 
 def test_a_time_limit_starts_an_episode_but_is_not_stored_as_an_end(nb, tiny):
@@ -221,25 +345,87 @@ def test_a_time_limit_starts_an_episode_but_is_not_stored_as_an_end(nb, tiny):
     env = gym.make("CartPole-v1", max_episode_steps=5)  # pushing left falls at 8 or later
     lengths = nb["Environment"](agent, tiny, seed=0, env=env).run()
     assert set(lengths) == {5}
-    assert not any(transition.terminated for transition, _ in agent.rows)
-    assert [over for _, over in agent.rows[:10]] == [False] * 4 + [True] + [False] * 4 + [True]
+    assert not any(row.terminated for row in agent.rows)
+    begins = [not np.array_equal(a.next_obs, b.obs) for a, b in pairwise(agent.rows[:11])]
+    assert begins == [False] * 4 + [True] + [False] * 4 + [True]
+
+
+def test_the_planted_bug_stores_a_time_limit_as_an_end(nb, tiny):
+    agent = Recorder()
+    env = nb["TruncationAsTermination"](gym.make("CartPole-v1", max_episode_steps=5))
+    nb["Environment"](agent, tiny, seed=0, env=env).run()
+    assert [row.terminated for row in agent.rows[:10]] == ([False] * 4 + [True]) * 2
 
 
 def test_a_fall_is_stored_as_an_end_and_observations_chain(nb, tiny):
     agent = Recorder()
-    lengths = nb["Environment"](agent, replace(tiny, reward_scale=0.01), seed=0).run()
+    config = replace(tiny, only_fall_counts=False)
+    lengths = nb["Environment"](agent, config, seed=0).run()
     assert len(agent.rows) == 200 and max(lengths) < 12
-    for (row, over), (following, _) in zip(agent.rows, agent.rows[1:], strict=False):
-        assert row.terminated == over and row.reward == pytest.approx(0.01)
-        assert over or np.array_equal(row.next_obs, following.obs)
+    assert [i + 1 for i, row in enumerate(agent.rows) if row.terminated] == list(np.cumsum(lengths))
+    for row, following in pairwise(agent.rows):
+        assert row.reward == 1.0
+        assert row.terminated or np.array_equal(row.next_obs, following.obs)
 
 
 def test_only_the_fall_counts(nb, tiny):
     agent = Recorder()
-    nb["Environment"](agent, replace(tiny, only_fall_counts=True), seed=0).run()
-    assert {(row.reward, bool(row.terminated)) for row, _ in agent.rows} == {
+    nb["Environment"](agent, tiny, seed=0).run()
+    assert {(row.reward, bool(row.terminated)) for row in agent.rows} == {
         (0.0, False),
         (-1.0, True),
+    }
+
+
+def test_the_judge_sees_every_step_and_can_stop_the_training(nb, tiny):
+    seen = []
+    environment = nb["Environment"](Recorder(), tiny, seed=0)
+    environment.run(lambda agent_steps, lengths: seen.append(agent_steps) or agent_steps == 33)
+    assert seen == list(range(1, 34))
+
+
+def test_the_best_weights_are_kept_and_a_high_mean_stops(nb, tiny, monkeypatch):
+    means, seeds = iter([200.0, 300.0, 250.0, 495.0]), []
+
+    def evaluate(greedy, arena, seed):
+        seeds.append(seed)
+        return Namespace(mean=next(means))
+
+    monkeypatch.setitem(nb, "evaluate", evaluate)
+    monkeypatch.setitem(nb, "ARENA", None)
+    brain = brain_of(nb, tiny)
+    judge, every = nb["BestWeights"](brain, seed=2), nb["SELECT_EVERY"]
+    best = None
+    for step in range(1, 4):
+        with torch.no_grad():
+            brain.q_net.layers[0].bias.fill_(step)
+        assert not judge(step * every - 1, [9]) and not judge(step * every, [9, 11])
+        if step == 2:
+            best = weights_of(brain.q_net)
+    kept = nb["QNetwork"](tiny, 4, 2)
+    kept.load_state_dict(judge.weights)
+    assert torch.equal(weights_of(kept), best) and judge.mean == 300.0
+    assert judge(4 * every, [9]) is True
+    assert [row[:3] for row in judge.curve[:2]] == [(every, 2, 200.0), (2 * every, 2, 300.0)]
+    start = nb["SELECTION_SEEDS"] + 2_000
+    assert seeds == [start, start + 1, start + 2, start + 3]
+
+
+def test_the_reported_score_takes_no_part_in_the_choice(nb):
+    selection, test = np.array([3.0, 9.0, 5.0]), np.array([4.0, 6.0, 7.0])
+    assert nb["reported_score"](selection, test) == 6.0
+
+
+def test_without_the_mask_nothing_ends_and_the_targets_of_falls_are_noted(nb, tiny):
+    brain = brain_of(nb, replace(tiny, agent_steps=1_000), "NoMask")
+    nb["Environment"](nb["Agent"](brain), brain.config, seed=0).run()
+    assert not any(t.terminated for t in brain.memory.sample(1_000))
+    assert [at for at, *_ in brain.fall_targets] == [500, 1_000]
+    falls = nb["make_batch"](brain.falls[-100:])
+    future = brain.target_net(falls.next_obs).max(1).values
+    expected = (falls.reward + brain.config.gamma * future).mean().item()
+    assert brain.fall_targets[-1][1] == pytest.approx(expected) and set(falls.reward.tolist()) == {
+        -1
     }
 
 
