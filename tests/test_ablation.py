@@ -158,7 +158,9 @@ def test_recorded_curves_are_written_on_request_only(tmp_path, monkeypatch):
     monkeypatch.setattr(ablate, "train", lambda *run: [(0, 2_500, 9.0, 1.0, 1.0)])
     monkeypatch.setattr(ablate, "save_curves", lambda path, *rest: saved.append(path))
     for extra in ([], ["--record"]):
-        monkeypatch.setattr("sys.argv", ["ablate", *"05 --variants dqn --seeds 1".split(), *extra])
+        monkeypatch.setattr(
+            "sys.argv", ["ablate", *["05", "--variants", "dqn", "--seeds", "1"], *extra]
+        )
         ablate.main()
     folders = [tmp_path / "build" / "results", tmp_path / "results"]
     assert saved == [folder / "05_dqn.csv" for folder in folders]

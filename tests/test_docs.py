@@ -13,7 +13,7 @@ from benchmarks import ablate
 from helpers.runtime import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
-import notebooks as tool  # noqa: E402
+import notebooks as tool
 
 PAGES = ["README.md", "CONTRIBUTING.md", "results/README.md", "benchmarks/README.md"]
 PAGES += sorted(str(p.relative_to(ROOT)) for p in (ROOT / "book").glob("*.md"))
