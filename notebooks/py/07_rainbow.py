@@ -48,13 +48,12 @@ QUICK = start(
 # ## You will be able to
 #
 # - project a distribution of returns back onto its atoms,
-# - train a network with the KL divergence, and explain why not with the
-#   Wasserstein distance,
-# - write a noisy layer, and say when its noise is redrawn and when it is off,
+# - train a network with the KL divergence, and say why not with the Wasserstein
+#   distance,
+# - write a noisy layer, and say when its noise is redrawn or off,
 # - read an ablation with many comparisons without fooling yourself.
 #
-# **What changes from notebook 6:** the network, the loss and the exploration;
-# `# CHANGED` marks the lines.
+# **What changes from notebook 6:** network, loss and exploration (`# CHANGED`).
 #
 # **Papers:** Bellemare et al. 2017, [*A distributional
 # perspective*](https://arxiv.org/abs/1707.06887) (C51); Fortunato et al. 2017,
@@ -64,11 +63,10 @@ QUICK = start(
 # %% [markdown]
 # ## Predict the whole distribution of returns
 #
-# Take two bets. One always pays 0.5. The other pays 1 or 0, each half the time.
-# A Q-network values both at 0.5, although the second bet never pays that.
-# **Distributional RL** predicts how likely each return is, instead of its mean
-# alone. The agent still picks the action with the highest mean; what changes is
-# what the network learns.
+# One bet always pays 0.5. Another pays 1 or 0, each half the time. A Q-network
+# values both at 0.5. **Distributional RL** predicts how likely each return is,
+# instead of its mean alone. The agent still picks the action with the highest
+# mean; what changes is what the network learns.
 #
 # The return is a random variable $Z(s,a)$, and $Q(s,a)$ is its mean. It obeys a
 # Bellman equation, where $\overset{D}{=}$ means "has the same distribution as"
@@ -90,10 +88,9 @@ QUICK = start(
 # 2.5, so atoms 2 and 3 share its 0.6. Result: 0, 0, 0.7, 0.3.
 
 # %% [markdown]
-# **Exercise 7.1** (●●●, 15 min) Write the projection for a batch. Three things
-# to watch: a moved value can land exactly on an atom, it can land beyond either
-# end (then the atom at that end gets all of it), and several values can land
-# next to the same atom.
+# **Exercise 7.1** (●●●, 15 min) Write the projection for a batch. Watch out: a
+# moved value can land exactly on an atom, or beyond an end (then the atom at
+# that end gets all of it), and several can land next to the same atom.
 
 # %%
 import torch
@@ -126,9 +123,8 @@ def project(probability, reward, discount, support):
     low, high, atoms = support[0], support[-1], len(support)
     width = (high - low) / (atoms - 1)
     moved = reward[:, None] + discount[:, None] * support  # (B, N)
-    place = ((moved.clamp(low, high) - low) / width).clamp(
-        max=atoms - 1
-    )  # 0 … N-1
+    place = (moved.clamp(low, high) - low) / width  # (B, N), 0 … N-1
+    place = place.clamp(max=atoms - 1)  # rounding can exceed it
     below = place.long().clamp(max=atoms - 2)  # (B, N)
     to_above = probability * (place - below)
     projected = torch.zeros_like(probability)
@@ -391,7 +387,7 @@ class Config:
     n_step: int = 3  # rewards in a return (paper: 3)
     alpha: float = 0.5  # exponent of priorities (paper: 0.5)
     gamma: float = 0.99  # discount per agent step (paper: 0.99)
-    agent_steps: int = 25_000  # length of the training (notebook 6: twice)
+    agent_steps: int = 25_000  # length of the training
     capacity: int = 50_000  # transitions in the memory
     batch: int = 128  # transitions in a mini-batch (paper: 32)
     learn_start: int = 1_000  # transitions stored before the first update
@@ -403,7 +399,7 @@ class Config:
 
 # %% [markdown]
 # The reward is −1 at the fall and 0 before, so returns lie between −1 and 0:
-# the range of the atoms. The other settings were found for plain DQN in
+# the range of the atoms. Most other settings were found for plain DQN, in
 # notebook 3.
 #
 # The network gets a third output axis: (B, A, N), one logit per action and
@@ -436,11 +432,8 @@ class QNetwork(nn.Module):
 
     def __init__(self, config, body, num_actions, units=64):
         super().__init__()
-        self.body, self.num_actions, self.atoms = (
-            body,
-            num_actions,
-            config.atoms,
-        )
+        self.body, self.num_actions = body, num_actions
+        self.atoms = config.atoms  # CHANGED
         support = torch.linspace(config.low, config.high, config.atoms)
         self.register_buffer("support", support)  # CHANGED
         inputs, outputs = body.features, num_actions * config.atoms
@@ -456,9 +449,8 @@ class QNetwork(nn.Module):
 
     def mean(self, logits):
         """Q-values (…, A): the means of the distributions (…, A, N)."""
-        return (torch.softmax(logits, dim=-1) * self.support).sum(
-            dim=-1
-        )  # CHANGED
+        probability = torch.softmax(logits, dim=-1)  # CHANGED
+        return (probability * self.support).sum(dim=-1)
 
     def resample(self):
         """Draw new noise in all noisy layers."""
@@ -550,7 +542,7 @@ def make_batch(rows, config):
 
 
 # %% [markdown]
-# In the Brain, three lines draw noise and one switches it off. ε is gone.
+# In the Brain, three lines redraw noise and one switches it off. There is no ε.
 
 
 # %%
@@ -594,7 +586,7 @@ class Brain:
                 self.update()
 
     def losses(self, batch):
-        return losses(batch, self.q_net, self.target_net)
+        return losses(batch, self.q_net, self.target_net)  # CHANGED
 
     def learning_rate(self):
         return self.config.lr * (1 - self.progress())
@@ -656,10 +648,8 @@ class Agent:
     """The cart: asks its Brain what to do, and passes on what happened."""
 
     def __init__(self, brain):
-        self.brain, self.window = (
-            brain,
-            NStep(brain.config.n_step, brain.config.gamma),
-        )
+        self.brain = brain
+        self.window = NStep(brain.config.n_step, brain.config.gamma)
 
     def get_action(self, obs):
         return int(self.brain.decide_actions(obs[None])[0])
@@ -676,9 +666,8 @@ class Environment:
 
     def __init__(self, agent, config, seed, env=None):
         self.agent, self.config, self.seed = agent, config, seed
-        self.env = env or gym.make(
-            "CartPole-v1", sutton_barto_reward=True
-        )  # -1 at the fall
+        fall_only = dict(sutton_barto_reward=True)  # -1 at the fall, else 0
+        self.env = env or gym.make("CartPole-v1", **fall_only)
 
     def run(self, progress=None, select=None, select_every=2_500):
         """Train, at most until select says stop; return episode lengths."""
@@ -695,11 +684,8 @@ class Environment:
                 obs, length = self.env.reset()[0], 0
                 if progress is not None:
                     progress(lengths)
-            if (
-                select is not None
-                and agent_steps % select_every == 0
-                and select(lengths)
-            ):
+            due = select is not None and agent_steps % select_every == 0
+            if due and select(lengths):
                 break
         return lengths
 
@@ -708,7 +694,7 @@ class Environment:
 # ## Train Rainbow on CartPole
 #
 # Every 2,500 agent steps the agent plays 100 greedy episodes; the best weights
-# are kept. In quick mode the training stops as soon as their mean reaches 475.
+# are kept. In quick mode the training stops when their mean reaches 475.
 
 # %%
 from collections import namedtuple
@@ -731,12 +717,8 @@ def train(config, seed, live=None, stop_at=np.inf, select_every=2_500,
         seeds = SELECTION_SEEDS + 1_000 * seed + len(curve)
         mean = evaluate(brain.greedy, ARENA, seeds).mean
         if mean > max((point[2] for point in curve), default=0):
-            best.update(
-                {
-                    name: w.clone()
-                    for name, w in brain.q_net.state_dict().items()
-                }
-            )
+            weights = brain.q_net.state_dict()
+            best.update({name: w.clone() for name, w in weights.items()})
         curve.append((seed, brain.agent_steps, round(mean, 2), *measure(brain)))
         return mean >= stop_at
 
@@ -744,14 +726,11 @@ def train(config, seed, live=None, stop_at=np.inf, select_every=2_500,
         if live is not None:
             live.update(lengths, f"{brain.agent_steps:,} agent steps")
 
-    lengths = Environment(Agent(brain), config, seed).run(
-        progress, select, select_every
-    )
+    env = Environment(Agent(brain), config, seed)
+    lengths = env.run(progress, select, select_every)
     if live is not None:
-        live.close(
-            lengths,
-            f"{brain.agent_steps:,} agent steps, {brain.updates:,} updates",
-        )
+        done = f"{brain.agent_steps:,} agent steps, {brain.updates:,} updates"
+        live.close(lengths, done)
     test = evaluate(brain.greedy, ARENA, TEST_SEEDS + 1_000 * seed)
     return Run(brain, lengths, curve, best, test)
 
@@ -764,6 +743,7 @@ live = LiveCurve(
     "07_train_rainbow",
     title="Rainbow: how long the exploring agent balances",
     ylabel="agent steps",
+    window=10,
     goal=475,
 )
 rainbow = train(Config(), SEED, live, stop_at=475 if QUICK else np.inf)
@@ -801,9 +781,8 @@ assert (
 # %% [markdown]
 # ## What does the agent expect?
 #
-# The learned distributions for three poles: upright, leaning, lost. A return
-# says when the fall comes: −1 is a fall in the next step, −0.37 a fall in 100
-# steps ($0.99^{100} = 0.37$), 0 no fall.
+# The learned distributions for three poles. A return says when the fall comes:
+# −1 is a fall in the next step, −0.37 one in 100 steps ($0.99^{100} = 0.37$).
 
 # %% tags=["hide-input"]
 # @title Three poles and the returns that the agent expects
@@ -836,7 +815,13 @@ panels[0].set_ylabel("probability of an atom")
 show(figure, "07_expected")
 
 # %% [markdown]
-# READPOLES
+# *Upright:* both pushes lead to the same. *Leaning right:* a push to the right,
+# after the pole, keeps most of that hope. A push to the left splits it in
+# three: a fall in 8 agent steps (the peak at −0.92), in about 60 (−0.56), or
+# late. *Lost:* −1 whatever it does.
+#
+# CartPole has no randomness after the reset, so only one of the three can come
+# true. The peaks show what the network does not know yet.
 
 # %% [markdown]
 # ## What is each part worth?
@@ -891,10 +876,10 @@ _ = show_differences(main_curves, 475, np.random.default_rng(0))
 # (star). Without noise no difference is shown.
 
 # %% [markdown]
-# **Exercise 7.4** (●●○, 12 min) Now one part at a time is left out of Rainbow.
-# A *negative* number means that the part helps. Before you read our answer:
-# which parts would you keep on CartPole? What do you conclude from intervals on
-# one side of 0 that have no star?
+# **Exercise 7.4** (●●○, 12 min) Now one part at a time is left out of Rainbow;
+# *negative* numbers mean that the part helps. Before you read our answer: which
+# parts would you keep? What do you conclude from intervals on one side of 0
+# that have no star?
 
 # %% tags=["hide-input"]
 # @title One part left out, minus Rainbow (18 comparisons)
@@ -926,8 +911,8 @@ corrected = show_differences(left_out_curves, 475, np.random.default_rng(0))
 # untrained network from the start. "− noise" brings the random start back as
 # well; we cannot say which of the two helps.
 #
-# *Settings were not chosen alike:* most were found for plain DQN. The range of
-# the atoms follows from the reward. `noise_every` and the length of the
+# *Settings were not chosen alike.* Most were found for plain DQN; the range of
+# the atoms follows from the reward; `noise_every` and the length of the
 # training were chosen after seeds 0 and 1 got stuck. Other settings could
 # change the order.
 
@@ -939,13 +924,9 @@ corrected = show_differences(left_out_curves, 475, np.random.default_rng(0))
 # %% [markdown]
 # ## Watch Rainbow play Pong
 #
-# Pong needs the convolutions of [notebook 4](04_pong_dqn.ipynb) and another
-# range. In random play two points were at least 35 agent steps apart; a point
-# every 35 steps is worth $1/(1-0.98^{35}) = 1.97$. So the atoms reach from −2
-# to 2.
-#
-# The agent below trained for 200,000 agent steps (800,000 emulator frames, 31
-# minutes). It is loaded; *Going deeper* trains it on request.
+# Pong needs the convolutions of [notebook 4](04_pong_dqn.ipynb) and atoms from
+# −2 to 2. The agent below trained for 200,000 agent steps (800,000 emulator
+# frames, 31 minutes). It is loaded; *Going deeper* trains it on request.
 
 
 # %%
@@ -1078,11 +1059,12 @@ for sticky in (0.0, 0.25):
 show_table(["points", "greedy", "ε = 0.05"], table)
 
 # %% [markdown]
-# READSTICKY
+# Sticky actions cost this agent two thirds of its points. All other Pong scores
+# in this notebook are without them.
 #
-# Now watch it (right paddle, no sticky actions) next to the distribution of the
-# chosen action: the discounted points to come. A point in $k$ agent steps
-# counts $0.98^k$, so 0.5 means 34 steps.
+# Now watch it (green paddle) next to the distribution of the chosen action: the
+# discounted points to come. A point in $k$ agent steps counts $0.98^k$, so 0.5
+# means 34 steps.
 
 # %% tags=["hide-input"]
 # @title The game, and the return that the agent expects
@@ -1139,10 +1121,10 @@ image = animated_png(
 display(image)
 
 # %% [markdown]
-# The peak at 0 says: no point soon. The low hill on its right is a point for
-# the agent, the slope on its left one for the opponent. When the agent plays a
-# ball that the opponent cannot reach, everything gathers in one hill, which
-# moves towards +1 while the ball flies. After the point the peak is back at 0.
+# The peak at 0 says: no point soon. The hill on its right is a point for the
+# agent, the slope on its left one for the opponent. When the agent plays a ball
+# that the opponent cannot reach, everything gathers in one hill, which moves
+# towards +1 as the ball flies.
 
 # %% tags=["hide-input"]
 # @title For the automatic tests: has it learned?
@@ -1159,10 +1141,11 @@ check_learned(
 # - A distribution of returns obeys a Bellman equation too. C51 learns
 #   probabilities of fixed atoms: move, project, minimise the KL divergence.
 # - Noisy layers explore with learned noise: redrawn for every update, kept for
-#   a while while acting, off in evaluation.
-# - Rainbow combines six parts. On CartPole, 3-step returns alone do better than
-#   all six; on 57 Atari games the combination was far ahead. Ablate on *your*
-#   task, against the best single part, and count your comparisons.
+#   a while when acting, off in evaluation.
+# - Rainbow combines six parts. On CartPole, 3-step returns alone did better
+#   than all six; on 57 Atari games the combination was far ahead. Ablate on
+#   *your* task, compare with the best single part, and correct for the number
+#   of comparisons.
 #
 # **Next:** [notebook 8](08_faster_training.ipynb) asks where training time
 # goes, and learns Pong in minutes.
@@ -1591,8 +1574,10 @@ _ = show_differences(others_curves, 475, np.random.default_rng(0))
 #
 # The same Brain learns Pong. The frame memory of notebook 4 sums the $n$
 # rewards itself, and the average picture of the memory becomes the background.
-# The cell below trains the published agent again if `DQN_STUDY=1` is set (about
-# half an hour).
+# The range of the atoms was measured: in random play two points were at least
+# 35 agent steps apart, and a point every 35 steps is worth $1/(1-0.98^{35}) =
+# 1.97$. The agent is trained again if `DQN_STUDY=1` is set (about half an
+# hour).
 
 # %%
 from helpers.prioritized import PrioritizedFrameReplayMemory

@@ -418,8 +418,8 @@ def test_exploring(check):
         (exploring_follows_epsilon, "self.rng.random(len(obs)) <", "self.rng.random() <"),
         (explored_asks_twenty_noises, "brain.q_net.resample()\n        differ", "differ"),
         (explored_asks_twenty_noises, "!= brain.greedy(obs)", "!= brain.q_values(obs).argmax(1)"),
-        (exploring_follows_epsilon, "< epsilon(self.config, self.agent_steps)",
-         "< epsilon(self.config, self.updates)"),
+        (exploring_follows_epsilon, "            self.config, self.agent_steps\n",
+         "            self.config, self.updates\n"),
     ],
 )  # fmt: skip
 def test_a_fault_in_exploring_is_noticed(check, text, broken):
@@ -484,8 +484,8 @@ def test_what_reaches_the_update(check):
 @pytest.mark.parametrize(
     "check, text, broken",
     [
-        (advantages_are_centred, "output - output.mean(dim=1, keepdim=True)", "output"),
-        (advantages_are_centred, "output.mean(dim=1, keep", "output.mean(dim=2, keep"),
+        (advantages_are_centred, "advantage - advantage.mean(dim=1, keepdim=True)", "advantage"),
+        (advantages_are_centred, "advantage.mean(dim=1, keep", "advantage.mean(dim=2, keep"),
         (one_update, "(keys, priority.numpy())", "(keys, priority.numpy()[::-1])"),
         (one_update, "self.memory.update_priorities(keys, priority.numpy())", "pass"),
         (one_update, "(weight * loss).mean()", "loss.mean()"),

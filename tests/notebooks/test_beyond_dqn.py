@@ -17,7 +17,12 @@ SMALL = dict(hidden=(16, 16), batch=8, learn_start=10, capacity=100)
 
 
 def definitions(which, text="", broken=""):
-    """A notebook's definitions, with one fault if asked for."""
+    """A notebook's definitions, with one fault if asked for; "07-core" has no switches."""
+    if which == "07-core":
+        nb = definitions("07", text, broken)
+        del nb["switched_brain"]
+        nb["DQN"] = nb["Config"]()
+        return nb
     source = SOURCES[which].read_text(encoding="utf-8")
     if text not in source:
         raise ValueError(f"nothing to break: {text!r} is not in notebook {which}")
@@ -29,11 +34,16 @@ def definitions(which, text="", broken=""):
 
 def small(nb, **changes):
     torch.manual_seed(0)
-    return replace(nb["DQN"], **{**SMALL, **changes})
+    settings = {**SMALL, **changes}
+    for name in ("hidden", "capacity"):  # 06 has no capacity: its memory keeps everything
+        if not hasattr(nb["DQN"], name):
+            del settings[name]
+    return replace(nb["DQN"], **settings)
 
 
 def make_brain(nb, config):
-    return nb.get("cart_brain", nb["Brain"])(config, np.random.default_rng(0))
+    make = nb.get("switched_brain", nb.get("cart_brain", nb["Brain"]))
+    return make(config, np.random.default_rng(0))
 
 
 class Count(gym.Env):
@@ -90,9 +100,11 @@ def what_is_stored(nb):
 
 def when_it_learns(nb):
     """Updates, copies, the learning rate and the length of the gradient, as the config says."""
-    config = small(
-        nb, agent_steps=40, train_every=8, updates_per_train=3, target_every=4, clip_norm=1e-4
-    )
+    config = small(nb, agent_steps=40, train_every=8, updates_per_train=3, target_every=4)
+    if hasattr(config, "clip_norm"):
+        config = replace(config, clip_norm=1e-4)
+    else:
+        nb["CLIP_NORM"] = 1e-4
     if hasattr(config, "lr_end"):
         config = replace(config, lr_end=config.lr / 2)
     brain, seen, update = make_brain(nb, config), [], type(make_brain(nb, config)).update
@@ -120,7 +132,11 @@ def when_it_learns(nb):
 
 def what_training_keeps(nb, which):
     """The weights of the best of four evaluations; the test is the last agent's."""
-    config, seed = small(nb, agent_steps=40, select_every=10, train_every=1), 3
+    config, seed, how = small(nb, agent_steps=40, train_every=1), 3, {}
+    if hasattr(config, "select_every"):
+        config = replace(config, select_every=10)
+    else:
+        how = dict(select_every=10)
     brains, asked, script = [], [], []
 
     def weights():
@@ -136,11 +152,17 @@ def what_training_keeps(nb, which):
 
     name = "cart_brain" if "cart_brain" in nb else "Brain"
     make = nb[name]
-    nb.update({name: remember, "evaluate": evaluate, "double_cut": lambda brain: 0.0})
-    nb["promise_and_return"] = lambda brain, seeds: (0, 0, evaluate(brain.greedy, None, seeds).mean)
+
+    def episodes(brain, seeds):  # 05 plays its own: predictions, lengths, falls
+        mean = evaluate(brain.greedy, None, seeds).mean
+        return np.zeros(2), np.full(2, mean, float), np.zeros(2, bool)
+
+    nb.update({name: remember, "evaluate": evaluate, "greedy_episodes": episodes})
+    if which == "05":
+        how["brain_class"] = remember
 
     script[:] = [10, 50, 30, 20, 7]
-    run = nb["train"](config, seed)
+    run = nb["train"](config, seed, **how)
     policies, seeds, snapshots = zip(*asked, strict=True)
     assert [row[:3] for row in run.curve] == [(3, 10, 10), (3, 20, 50), (3, 30, 30), (3, 40, 20)]
     assert all(torch.equal(w, snapshots[1][k]) for k, w in run.best.items())
@@ -152,9 +174,9 @@ def what_training_keeps(nb, which):
     ]
     greedy = policies[:4] if which == "05" else policies  # 05 tests with the actions folded to two
     assert all(policy == run.brain.greedy for policy in greedy)
-    if which == "07":
+    if which == "07-core":
         script[:] = [10, 50, 7, 0, 0]  # the test comes third
-        assert [row[2] for row in nb["train"](config, seed, stop_at=50).curve] == [10, 50]
+        assert [row[2] for row in nb["train"](config, seed, stop_at=50, **how).curve] == [10, 50]
 
 
 def double_asks_the_right_networks(nb):
@@ -171,19 +193,20 @@ def double_asks_the_right_networks(nb):
 
 def what_a_fall_costs(nb, which):
     """The default environment pays -1 at the fall; 05 can also pay 1 a step, and judges by both."""
-    kinds = [(small(nb), 0.0, -1.0)]  # config, reward of a step, of the last one
+    config = small(nb)
+    kinds = [(nb["Environment"](None, config, seed=0).env, 0.0, -1.0)]  # of a step, of the last
     if which == "05":
-        kinds.append((small(nb, only_fall_counts=False), 1.0, 1.0))
-        for falls, arena in nb["ARENA"].items():
-            arena.reset(seed=0)
-            assert (arena.step(np.zeros(100, int))[1] == (0 if falls else 1)).all()
-    for config, step, last in kinds:
-        env, rewards, ended = nb["Environment"](None, config, seed=0).env, [], False
+        kinds += [(nb["make_cart"](), 0.0, -1.0), (nb["make_cart"](2, False), 1.0, 1.0)]
+    for env, step, last in kinds:
+        rewards, ended = [], False
         env.reset(seed=0)
         while not ended:
             _, reward, ended, _, _ = env.step(0)
             rewards.append(float(reward))
         assert set(rewards[:-1]) == {step} and rewards[-1] == last
+        if which == "05":  # which computes the return from the length alone
+            found = nb["actual_return"](np.array([len(rewards)]), np.array([True]), 0.9, step == 0)
+            assert found == pytest.approx(sum(r * 0.9**t for t, r in enumerate(rewards)))
 
 
 def observations_are_scaled(nb):
@@ -246,10 +269,10 @@ def how_pong_trains(nb):
     nb["calibrate"] = lambda brain: calibrated.append(brain.updates) or calibrate(brain)
     config = replace(
         nb["PONG_VARIANTS"]["n_step"],
-        agent_steps=160, learn_start=64, capacity=800, select_every=80, batch=4,
+        agent_steps=160, learn_start=64, capacity=800, batch=4,
         updates_per_train=1, hidden=(1568, 16),
     )  # fmt: skip
-    brain, curve, games = nb["train_pong"](config, seed=5)
+    brain, curve, games = nb["train_pong"](config, seed=5, select_every=80)
     (eight, how, envs), (ten, scores, arena) = made
     assert (eight, ten) == (8, 10)
     assert how.get("clip_rewards", True) and scores == {"clip_rewards": False}
@@ -278,13 +301,13 @@ def memories_have_the_settings(nb):
 # --- checks -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("which", ["05", "06", "07"])
+@pytest.mark.parametrize("which", ["05", "06", "07", "07-core"])
 @pytest.mark.parametrize("check", [what_is_stored, when_it_learns])
 def test_the_loop(check, which):
     check(definitions(which))
 
 
-@pytest.mark.parametrize("which", ["05", "06", "07"])
+@pytest.mark.parametrize("which", ["05", "06", "07-core"])
 def test_what_training_keeps(which):
     what_training_keeps(definitions(which), which)
 
@@ -331,14 +354,17 @@ FAULTS = {
         when_it_learns, "06", "for _ in range(config.updates_per_train)", "for _ in range(1)"
     ),
     "07: learning rate kept": (
-        when_it_learns, "07", "config.lr + (config.lr_end - config.lr) * done", "config.lr"
+        when_it_learns, "07", "lr + (lr_end - lr) * self.progress()", "lr"
+    ),
+    "07: learning rate of Rainbow kept": (
+        when_it_learns, "07-core", "self.config.lr * (1 - self.progress())", "self.config.lr"
     ),
     "07: copied after every update": (
-        when_it_learns, "07", "if self.updates % config.target_every == 0:", "if True:"
+        when_it_learns, "07", "if self.updates % self.config.target_every == 0:", "if True:"
     ),
     "07: no copy at first": (when_it_learns, "07", COPY, "        self.optimizer"),
     "07: gradient not cut": (
-        when_it_learns, "07", 'nn.utils.clip_grad_norm_(group["params"], config.clip_norm)', "pass"
+        when_it_learns, "07", "nn.utils.clip_grad_norm_(self.q_net.parameters(), CLIP_NORM)", "pass"
     ),
     "05: best weights not cloned": (what_training_keeps, "05", "w.clone() for", "w for"),
     "06: best taken from the last": (
@@ -346,22 +372,24 @@ FAULTS = {
         "if True:",
     ),
     "07: chosen on the seeds of the test": (
-        what_training_keeps, "07", "seeds = SELECTION_SEEDS", "seeds = TEST_SEEDS"
+        what_training_keeps, "07-core", "seeds = SELECTION_SEEDS", "seeds = TEST_SEEDS"
     ),
     "07: judged with noise": (
-        what_training_keeps, "07", "evaluate(brain.greedy, ARENA, seeds)",
+        what_training_keeps, "07-core", "evaluate(brain.greedy, ARENA, seeds)",
         "evaluate(brain.decide_actions, ARENA, seeds)",
     ),
-    "07: stop_at ignored": (what_training_keeps, "07", "        return mean >= stop_at\n", ""),
+    "07: stop_at ignored": (what_training_keeps, "07-core", "        return mean >= stop_at\n", ""),
     "05: the reward turned round": (
-        what_a_fall_costs, "05", "reward=config.only_fall", "reward=not config.only_fall"
+        what_a_fall_costs, "05", "reward=fall_only", "reward=not fall_only"
     ),
-    "05: the reward of the judge turned round": (
-        what_a_fall_costs, "05", "sutton_barto_reward=fall)", "sutton_barto_reward=not fall)"
+    "05: the return of the other reward": (
+        what_a_fall_costs, "05", "    if fall_only:\n", "    if not fall_only:\n"
+    ),
+    "05: a fall discounted once too often": (
+        what_a_fall_costs, "05", "gamma ** (length - 1)", "gamma**length"
     ),
     "07: 1 a step": (
-        what_a_fall_costs, "07", 'gym.make("CartPole-v1", sutton_barto_reward=True)',
-        'gym.make("CartPole-v1")',
+        what_a_fall_costs, "07", "dict(sutton_barto_reward=True)", "dict()"
     ),
     "05: dueling sees raw observations": (
         observations_are_scaled, "05", "self.body(obs / self.obs_scale)", "self.body(obs)"
@@ -370,8 +398,8 @@ FAULTS = {
         observations_are_scaled, "07", "obs / self.obs_scale", "obs * self.obs_scale"
     ),
     "05: networks swapped": (
-        double_asks_the_right_networks, "05", "(batch, self.q_net, self.target_net, config",
-        "(batch, self.target_net, self.q_net, config",
+        double_asks_the_right_networks, "05", "networks = self.q_net, self.target_net",
+        "networks = self.target_net, self.q_net",
     ),
     "Pong: background of one network only": (
         how_pong_trains, "07-pong", "for network in (brain.q_net, brain.target_net):\n",
@@ -393,7 +421,7 @@ FAULTS = {
         "n_step=config.n_step, gamma=0.5)",
     ),
     "Pong: memory with another alpha": (
-        memories_have_the_settings, "07-pong", "8, rng, alpha=config.alpha", "8, rng, alpha=0.5"
+        memories_have_the_settings, "07-pong", 'how["alpha"] = config.alpha', 'how["alpha"] = 0.5'
     ),
 }  # fmt: skip
 
