@@ -1,4 +1,4 @@
-"""Checks for notebook 05: the largest guess, Double DQN's target, the dueling sum."""
+"""Checks for notebook 05: largest estimate, Double DQN's target, dueling sums, Holm."""
 
 import numpy as np
 import torch
@@ -7,24 +7,24 @@ from exercises import call, call_each, compare, exercise
 
 
 @exercise
-def check_largest_guess(function):
-    """``function(num_actions)``: mean of the largest of so many guesses of -1 or +1."""
+def check_largest_estimate(function):
+    """``function(num_actions)``: mean of the largest of so many estimates of -1 or +1."""
     numbers = [1, 2, 3, 4, 8, 12]
-    half = np.array([0.5**n for n in numbers])  # chance that all guesses are -1
+    half = np.array([0.5**n for n in numbers])  # probability that all estimates are -1
     mistakes = [
-        ("That is the chance that some guess is +1. What is the largest guess in the other case?",
-         1 - half),
-        ("That is the chance that *all* guesses are +1, seen as the good case; one is enough.",
-         2 * half - 1),
-        ("Only one case in all is −1, but it counts twice: +1 is missing there, and −1 comes "
-         "instead.", 1 - half / 2),
-        ("The guesses are right on average, so their mean is 0; asked is the *largest* of them.",
+        ("That is the probability that some estimate is +1. What is the largest estimate in the "
+         "other case?", 1 - half),
+        ("That treats only the case where *all* estimates are +1 as the good one; a single +1 is "
+         "enough.", 2 * half - 1),
+        ("The case without any +1 changes the sum by 2: you lose a +1 and add a −1.",
+         1 - half / 2),
+        ("Each estimate has mean 0, but the question is about the *largest* of them.",
          np.zeros(len(numbers))),
-        ("Some case has no +1 in it: all guesses may be −1.", np.ones(len(numbers))),
+        ("In one case there is no +1 at all: all estimates may be −1.", np.ones(len(numbers))),
     ]  # fmt: skip
     asked = [f"{n} action{'s' * (n > 1)}" for n in numbers]
     answers = call_each(function, [(n,) for n in numbers], asked)
-    compare(answers, 1 - 2 * half, "the mean of the largest guess", mistakes, asked)
+    compare(answers, 1 - 2 * half, "the mean of the largest estimate", mistakes, asked)
 
 
 @exercise
@@ -43,61 +43,118 @@ def check_double_target(function):
 
         expected = target(next_target_q[rows, best])
         mistakes = [
-            ("That is DQN: the target network chooses *and* judges.",
+            ("That is DQN: the target network selects *and* evaluates.",
              target(next_target_q[rows, target_best])),
-            ("The networks have changed places: the one that learns chooses, the target network "
-             "judges.", target(next_q[rows, target_best])),
-            ("The network that learns chooses *and* judges; the target network is not used.",
+            ("You swapped the networks: the Q-network selects, the target network evaluates.",
+             target(next_q[rows, target_best])),
+            ("The Q-network selects *and* evaluates; the target network is not used.",
              target(next_q[rows, best])),
-            ("That counts a future after the end of the game.",
+            ("You added a future value after the end of the episode.",
              reward + gamma * next_target_q[rows, best]),
-            ("The mask is the other way round: it should be 1 where the game goes on.",
+            ("The mask is inverted: it should be 1 where the episode goes on.",
              target(next_target_q[rows, best], goes_on=1 - goes_on)),
-            ("The reward is masked as well; only the future ends.",
+            ("You masked the reward too; only the future ends.",
              goes_on * target(next_target_q[rows, best])),
             ("The reward is missing.", target(next_target_q[rows, best], reward=0)),
-            ("γ is an argument; yours is fixed.",
+            ("γ is an argument; you used a fixed number.",
              target(next_target_q[rows, best], gamma=0.9)),
             ("γ is missing.", reward + goes_on * next_target_q[rows, best]),
-            ("The index of the action was taken for its value: look up what the target network "
-             "says of that action (`gather`).", target(best)),
-            ("That is the smaller of the two networks' largest values (a relative of Double DQN, "
-             "*clipped* double Q).",
+            ("You used the index of the action as its value: look up the target network's value "
+             "of that action (`gather`).", target(best)),
+            ("That is the smaller of the two networks' largest values (*clipped* double "
+             "Q-learning, a relative of Double DQN).",
              target(torch.minimum(next_q[rows, best], next_target_q[rows, target_best]))),
-            ("(B,) met (B, 1) and became a (B, B) table: drop the second dimension after "
+            ("(B,) and (B, 1) were broadcast to a (B, B) table: drop the second dimension after "
              "`gather`.", target(next_target_q[rows, best][:, None])),
         ]  # fmt: skip
         answer = call(function, reward, terminated, next_q, next_target_q, gamma)
         compare(answer, expected, "targets", mistakes)
 
 
-@exercise
-def check_dueling_max(function):
-    """``function(value, advantage)``: V (B, 1), A (B, actions) to Q, the largest of a row is V."""
+def _check_dueling(function, subtracted, mistakes_of):
+    """Check a dueling sum that subtracts ``subtracted(advantage, dim, keepdim)``."""
     torch.manual_seed(2)
     for size in (3, 5, 1):
         value, advantage = torch.randn(size, 1), torch.randn(size, 3)
-        largest = advantage.max(dim=1, keepdim=True).values
+        right = subtracted(advantage, 1, True)
         mistakes = [
-            ("That subtracts the mean; here the *largest* advantage is to become 0.",
-             value + advantage - advantage.mean(dim=1, keepdim=True)),
-            ("Nothing is subtracted: then V may be anything.", value + advantage),
-            ("The largest advantage was added; it must be taken off.", value + advantage + largest),
-            ("That is the largest advantage of the whole batch; each row has its own.",
-             value + advantage - advantage.max()),
-            ("V is missing.", advantage - largest),
-            ("The *place* of the largest advantage was taken for its value.",
-             value + advantage - advantage.argmax(dim=1, keepdim=True)),
-            ("That subtracts the smallest advantage.",
-             value + advantage - advantage.min(dim=1, keepdim=True).values),
+            *mistakes_of(value, advantage),
+            ("Nothing is subtracted: then V and A are not identifiable.", value + advantage),
+            ("You added it; it has to be subtracted.", value + advantage + right),
+            ("You took it over the whole batch; each row has its own.",
+             value + advantage - subtracted(advantage.reshape(1, -1), 1, True)),
+            ("V is missing.", advantage - right),
         ]  # fmt: skip
         if size == 3:
-            over_rows = advantage.max(dim=0).values
             mistakes += [
-                ("The maximum runs over the batch: use dim=1, and keep the dimension.",
-                 value + advantage - over_rows),
-                ("`keepdim=True` is missing: (B,) was taken for a row, not for a column.",
-                 value + advantage - largest[:, 0]),
+                ("You took it over the batch: use dim=1, and keep the dimension.",
+                 value + advantage - subtracted(advantage, 0, False)),
+                ("`keepdim=True` is missing: (B,) was broadcast as a row, not as a column.",
+                 value + advantage - right[:, 0]),
             ]  # fmt: skip
-        expected = value + advantage - largest
-        compare(call(function, value, advantage), expected, "Q-values", mistakes)
+        compare(call(function, value, advantage), value + advantage - right, "Q-values", mistakes)
+
+
+@exercise
+def check_combine(function):
+    """``function(value, advantage)``: V (B, 1), A (B, actions) to Q, the mean of a row is V."""
+
+    def mistakes(value, advantage):
+        return [
+            ("That subtracts the sum of the advantages; divide it by their number.",
+             value + advantage - advantage.sum(dim=1, keepdim=True)),
+            ("That subtracts the largest advantage; the formula subtracts the mean.",
+             value + advantage - advantage.amax(dim=1, keepdim=True)),
+            ("The advantages are missing: you returned V for every action.",
+             value.expand_as(advantage)),
+        ]  # fmt: skip
+
+    _check_dueling(function, torch.mean, mistakes)
+
+
+@exercise
+def check_dueling_max(function):
+    """``function(value, advantage)``: V (B, 1), A (B, actions) to Q, the largest of a row is V."""
+
+    def mistakes(value, advantage):
+        return [
+            ("That subtracts the mean; here the *largest* advantage has to become 0.",
+             value + advantage - advantage.mean(dim=1, keepdim=True)),
+            ("You used the *index* of the largest advantage as its value.",
+             value + advantage - advantage.argmax(dim=1, keepdim=True)),
+            ("That subtracts the smallest advantage.",
+             value + advantage - advantage.amin(dim=1, keepdim=True)),
+        ]  # fmt: skip
+
+    _check_dueling(function, torch.amax, mistakes)
+
+
+def _holm(p_values, step=1, running=True, most=1.0):
+    """Holm's correction, with its usual mistakes on request."""
+    order, largest, corrected = np.argsort(p_values), 0.0, np.zeros(len(p_values))
+    for place, i in enumerate(order):
+        value = min(most, p_values[i] * (len(p_values) - step * place))
+        largest = max(largest, value) if running else value
+        corrected[i] = largest
+    return corrected
+
+
+@exercise
+def check_holm(function):
+    """``function(p_values)``: Holm's corrected p-values, in the order given."""
+    for p in ([0.01, 0.04, 0.03], [0.02, 0.7, 0.001, 0.6], [0.04], [0.3, 0.01, 0.02, 0.01]):
+        expected, values = _holm(p), np.array(p)
+        order = np.argsort(p)
+        mistakes = [
+            ("That is Bonferroni's correction: it multiplies every p-value by their number.",
+             np.minimum(1, values * len(p))),
+            ("A corrected p-value must not be smaller than that of a smaller p-value: keep the "
+             "largest so far.", _holm(p, running=False)),
+            ("A probability is at most 1.", _holm(p, most=np.inf)),
+            ("The numbers are right, but they are sorted: return them in the order given.",
+             expected[order]),
+            ("You corrected the p-values in the order given; start with the smallest one.",
+             np.minimum(1, np.maximum.accumulate(values * np.arange(len(p), 0, -1)))),
+            ("These are the p-values as given: multiply them.", values),
+        ]  # fmt: skip
+        compare(call(function, list(p)), expected, "corrected p-values", mistakes)

@@ -5,7 +5,14 @@ from itertools import product
 import numpy as np
 import torch
 
-from exercises.double_dueling import check_double_target, check_dueling_max, check_largest_guess
+from exercises.double_dueling import (
+    check_combine,
+    check_double_target,
+    check_dueling_max,
+    check_holm,
+    check_largest_estimate,
+)
+from helpers.ablation import holm
 
 
 def count_cases(num_actions):
@@ -24,9 +31,17 @@ def double_loop(reward, terminated, next_q, next_target_q, gamma):
     return torch.stack(targets)
 
 
+def unbounded(p_values):
+    order, largest, corrected = np.argsort(p_values), 0.0, np.zeros(len(p_values))
+    for place, i in enumerate(order):
+        largest = max(largest, p_values[i] * (len(p_values) - place))
+        corrected[i] = largest
+    return corrected
+
+
 RIGHT = [
     (
-        check_largest_guess,
+        check_largest_estimate,
         [
             count_cases,
             lambda n: 1 - 2 * 0.5**n,
@@ -53,16 +68,30 @@ RIGHT = [
             ).numpy(),
         ],
     ),
+    (
+        check_combine,
+        [
+            lambda v, a: v + a - a.mean(dim=1, keepdim=True),
+            lambda v, a: v + (a - a.sum(1)[:, None] / a.shape[1]),
+            lambda v, a: torch.stack(
+                [row + x - x.mean() for row, x in zip(v, a, strict=True)]
+            ).numpy(),
+        ],
+    ),
+    (
+        check_holm,
+        [holm, lambda p: holm(p).tolist(), lambda p: torch.tensor(holm(p))],
+    ),
 ]
 WRONG = [
     (
-        check_largest_guess,
+        check_largest_estimate,
         {
             "in the other case": lambda n: 1 - 0.5**n,
-            "one is enough": lambda n: 2 * 0.5**n - 1,
-            "counts twice": lambda n: 1 - 0.5 ** (n + 1),
-            "their mean is 0": lambda n: 0.0,
-            "no +1 in it": lambda n: 1.0,
+            "a single +1 is enough": lambda n: 2 * 0.5**n - 1,
+            "changes the sum by 2": lambda n: 1 - 0.5 ** (n + 1),
+            "has mean 0": lambda n: 0.0,
+            "no +1 at all": lambda n: 1.0,
             "2 actions, got 0.6": lambda n: 0.6 if n == 2 else count_cases(n),
             "for 8 actions: is a `return` missing": lambda n: None if n == 8 else count_cases(n),
             "one number from each call": lambda n: np.array([count_cases(n)]),
@@ -72,18 +101,18 @@ WRONG = [
         check_double_target,
         {
             "That is DQN": lambda r, t, q, tq, g: r + g * ~t * tq.max(1).values,
-            "changed places": lambda r, t, q, tq, g: r + g * ~t * take(q, tq.argmax(1)),
+            "swapped the networks": lambda r, t, q, tq, g: r + g * ~t * take(q, tq.argmax(1)),
             "is not used": lambda r, t, q, tq, g: r + g * ~t * q.max(1).values,
-            "after the end": lambda r, t, q, tq, g: r + g * take(tq, q.argmax(1)),
+            "after the end of the episode": lambda r, t, q, tq, g: r + g * take(tq, q.argmax(1)),
             "γ is missing": lambda r, t, q, tq, g: r + ~t * take(tq, q.argmax(1)),
-            "taken for its value": lambda r, t, q, tq, g: r + g * ~t * q.argmax(1),
+            "index of the action as its value": lambda r, t, q, tq, g: r + g * ~t * q.argmax(1),
             "clipped": lambda r, t, q, tq, g: (
                 r + g * ~t * torch.minimum(q.max(1).values, tq.max(1).values)
             ),
-            "other way round": lambda r, t, q, tq, g: r + g * t * take(tq, q.argmax(1)),
-            "masked as well": lambda r, t, q, tq, g: ~t * (r + g * take(tq, q.argmax(1))),
+            "inverted": lambda r, t, q, tq, g: r + g * t * take(tq, q.argmax(1)),
+            "masked the reward too": lambda r, t, q, tq, g: ~t * (r + g * take(tq, q.argmax(1))),
             "reward is missing": lambda r, t, q, tq, g: g * ~t * take(tq, q.argmax(1)),
-            "yours is fixed": lambda r, t, q, tq, g: r + 0.9 * ~t * take(tq, q.argmax(1)),
+            "a fixed number": lambda r, t, q, tq, g: r + 0.9 * ~t * take(tq, q.argmax(1)),
             "For some inputs nothing comes back": lambda r, t, q, tq, g: (
                 r + g * ~t * take(tq, q.argmax(1)) if t.any() else None
             ),
@@ -100,14 +129,44 @@ WRONG = [
         {
             "subtracts the mean": lambda v, a: v + a - a.mean(1, keepdim=True),
             "Nothing is subtracted": lambda v, a: v + a,
-            "must be taken off": lambda v, a: v + a + a.amax(1, keepdim=True),
+            "has to be subtracted": lambda v, a: v + a + a.amax(1, keepdim=True),
             "whole batch": lambda v, a: v + a - a.max(),
-            "*place*": lambda v, a: v + a - a.argmax(1, keepdim=True),
+            "*index*": lambda v, a: v + a - a.argmax(1, keepdim=True),
             "smallest": lambda v, a: v + a - a.amin(1, keepdim=True),
             "V is missing": lambda v, a: a - a.amax(1, keepdim=True),
-            "runs over the batch": lambda v, a: v + a - a.max(dim=0).values,
+            "over the batch: use dim=1": lambda v, a: v + a - a.max(dim=0).values,
             "`keepdim=True` is missing": lambda v, a: v + a - a.max(dim=1).values,
             "got": lambda v, a: np.zeros((3, 3)),
+        },
+    ),
+    (
+        check_combine,
+        {
+            "sum of the advantages": lambda v, a: v + a - a.sum(1, keepdim=True),
+            "subtracts the largest": lambda v, a: v + a - a.amax(1, keepdim=True),
+            "are missing": lambda v, a: v.expand_as(a),
+            "not identifiable": lambda v, a: v + a,
+            "has to be subtracted": lambda v, a: v + a + a.mean(1, keepdim=True),
+            "whole batch": lambda v, a: v + a - a.mean(),
+            "V is missing": lambda v, a: a - a.mean(1, keepdim=True),
+            "over the batch: use dim=1": lambda v, a: v + a - a.mean(dim=0),
+            "`keepdim=True` is missing": lambda v, a: v + a - a.mean(dim=1),
+            "got": lambda v, a: np.zeros((3, 3)),
+        },
+    ),
+    (
+        check_holm,
+        {
+            "Bonferroni": lambda p: [min(1, len(p) * x) for x in p],
+            "largest so far": lambda p: [min(1.0, x * (len(p) - sorted(p).index(x))) for x in p],
+            "at most 1": lambda p: unbounded(p),
+            "sorted": lambda p: np.sort(holm(p)),
+            "start with the smallest": lambda p: np.minimum(
+                1, np.maximum.accumulate(np.array(p) * np.arange(len(p), 0, -1))
+            ),
+            "as given": lambda p: p,
+            "is a `return` missing": lambda p: None if len(p) == 1 else holm(p),
+            "got": lambda p: [0.5 for _ in p],
         },
     ),
 ]

@@ -1,31 +1,26 @@
 """Notebook 05: targets and streams against numbers worked out by hand, probes, planted faults."""
 
 from dataclasses import asdict, replace
+from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from gymnasium.wrappers import TimeLimit
 
+from helpers.ablation import holm
 from helpers.replay import Transition
 from tests.test_probes import PROBES, ActionDependent, Delayed
 from tools.definitions import TWINS, define
 
 TWIN = TWINS / "05_double_dueling.py"
 NAMES = [
-    *(
-        "Config",
-        "combine",
-        "td_target",
-        "double_target",
-        "QNetwork",
-        "stream",
-        "make_batch",
-        "epsilon",
-    ),
-    *("descend", "Brain", "Agent", "Environment", "make_cart", "ARENA", "promise_and_return"),
-    *("double_cut", "taught"),
-]
+    "Config", "OBS_SCALE", "combine", "td_target", "double_target", "QNetwork", "stream",
+    "make_batch", "epsilon", "descend", "Brain", "Agent", "Environment", "make_cart", "ARENA",
+    "greedy_episodes", "actual_return", "epsilon_greedy", "share_of_left",
+    "largest_estimate", "corrected_p_values", "Study", "UncentredNetwork", "MeasuringBrain",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +28,7 @@ def source():
     return TWIN.read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def nb(source):
     return define(source, NAMES)
 
@@ -53,8 +48,7 @@ def slow_target(batch, q_net, target_net, gamma, double):
 @pytest.mark.parametrize("rule, double", [("td_target", False), ("double_target", True)])
 def test_targets_equal_a_slow_reference(nb, rule, double):
     torch.manual_seed(0)
-    config = nb["Config"](hidden=(16, 16))
-    networks = [nb["QNetwork"](config, 4, 3) for _ in range(2)]
+    networks = [nb["QNetwork"](nb["Config"](num_actions=3), hidden=16) for _ in range(2)]
     batch = Transition(
         None, None, torch.randn(64), torch.randn(64, 4), (torch.rand(64) < 0.3).float()
     )
@@ -72,18 +66,19 @@ def test_advantages_are_centred(nb):
     torch.testing.assert_close(q, nb["combine"](value, advantage + 7.0))  # a shift of A is nothing
 
 
-def test_plain_network_computes_what_notebook_03s_does(nb):
-    nb03 = define((TWINS / "03_target_network.py").read_text(), ["Config", "OURS", "QNetwork"])
-    theirs, ours = nb03["QNetwork"](nb03["OURS"], 4, 2), nb["QNetwork"](nb["Config"](), 4, 2)
-    ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
-    obs = torch.randn(32, 4)
-    torch.testing.assert_close(ours(obs), theirs(obs))
+def test_plain_network_is_two_hidden_layers_on_scaled_observations(nb):
+    torch.manual_seed(0)
+    net, obs = nb["QNetwork"](nb["Config"]()), torch.randn(32, 4)
+    x = obs / torch.tensor([2.4, 2.0, 0.21, 2.0])
+    layers = [(p.weight, p.bias) for p in net.modules() if isinstance(p, torch.nn.Linear)]
+    assert [tuple(weight.shape) for weight, _ in layers] == [(128, 4), (128, 128), (2, 128)]
+    for i, (weight, bias) in enumerate(layers):
+        x = (x.relu() if i else x) @ weight.T + bias
+    torch.testing.assert_close(net(obs), x)
 
 
 class Pushed:
-    """100 games that end after 1, 2, 3, … steps, reward 1 a step; obs is what happened so far."""
-
-    num_envs = 100
+    """100 games that end after 1, 2, 3, … steps, the even ones by the clock."""
 
     def reset(self, seed):
         self.steps = 0
@@ -91,20 +86,85 @@ class Pushed:
 
     def step(self, action):
         self.steps += 1
-        over = self.steps == np.arange(1, 101)
-        return np.zeros((100, 4), np.float32), np.ones(100), over, np.zeros(100, bool), {}
+        over, even = self.steps == np.arange(1, 101), np.arange(1, 101) % 2 == 0
+        return np.zeros((100, 4), np.float32), None, over & ~even, over & even, {}
 
 
-def test_promise_and_return_of_known_games(source):
+def test_predictions_and_lengths_of_known_games(source):
     nb = define(source, NAMES)
-    nb["ARENA"] = {False: Pushed()}
-    brain = nb["Brain"](nb["Config"](only_fall_counts=False, gamma=0.9), np.random.default_rng(0))
+    nb["ARENA"] = Pushed()
+    brain = nb["Brain"](nb["Config"](), np.random.default_rng(0))
     for p in brain.q_net.parameters():
         torch.nn.init.zeros_(p)
     torch.nn.init.constant_(list(brain.q_net.parameters())[-1], 3.5)
-    promise, came, length = nb["promise_and_return"](brain, seed=0)
-    assert promise == pytest.approx(3.5) and length == pytest.approx(50.5)
-    assert came == pytest.approx(np.mean([(1 - 0.9**t) / 0.1 for t in range(1, 101)]))
+    predicted, length, fell = nb["greedy_episodes"](brain, seed=0)
+    assert predicted.tolist() == [3.5] * 100 and length.tolist() == list(range(1, 101))
+    assert fell.tolist() == [True, False] * 50
+
+
+def test_actual_return_equals_a_sum_over_the_rewards(nb):
+    for length in (1, 2, 30):
+        for fell in (True, False):
+            for fall_only in (True, False):
+                rewards = [0.0] * length if fall_only else [1.0] * length
+                if fall_only and fell:
+                    rewards[-1] = -1.0
+                expected = sum(r * 0.9**t for t, r in enumerate(rewards))
+                found = nb["actual_return"](np.array([length]), np.array([fell]), 0.9, fall_only)
+                assert found[0] == pytest.approx(expected)
+
+
+def slow_share_of_left(double, seed, episodes, alpha=0.1):
+    """One run after another, one table entry at a time (Sutton & Barto 2018, section 6.7)."""
+    rng, shares = np.random.default_rng(seed), np.zeros(episodes)
+    runs = 1_000
+    for _ in range(runs):
+        a, b = np.zeros((2, 2)), np.zeros((2, 10))
+
+        def choose(q, epsilon=0.1):
+            if rng.random() < epsilon:
+                return rng.integers(len(q))
+            return rng.choice(np.flatnonzero(q == q.max()))
+
+        for episode in range(episodes):
+            if choose(a.sum(0)) == 1:
+                continue
+            shares[episode] += 1 / runs
+            i = rng.integers(2) if double else 0
+            j = 1 - i if double else 0
+            a[i, 0] += alpha * (b[j, choose(b[i], 0.0)] - a[i, 0])
+            action, i = choose(b.sum(0)), rng.integers(2) if double else 0
+            b[i, action] += alpha * (rng.normal(-0.1, 1) - b[i, action])
+    return shares
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_tabular_learning_equals_a_slow_reference(nb, double):
+    fast = nb["share_of_left"](double, np.random.default_rng(0), runs=4_000, episodes=60)
+    slow = slow_share_of_left(double, 1, 60)
+    assert fast.shape == (60,) and fast == pytest.approx(slow, abs=0.07)  # 4 standard errors
+    assert fast.mean() == pytest.approx(slow.mean(), abs=0.02)
+    assert (fast.max() > 0.9) != double
+
+
+def test_ties_are_broken_at_random_and_epsilon_explores(nb):
+    rng = np.random.default_rng(0)
+    q = np.tile([0.0, 1.0, 1.0], (30_000, 1))
+    share = np.bincount(nb["epsilon_greedy"](q, rng, 0.3), minlength=3) / 30_000
+    assert share == pytest.approx([0.1, 0.45, 0.45], abs=0.01)
+
+
+def test_largest_estimate_equals_counting(nb):
+    for n in range(1, 8):
+        counted = np.mean([max(case) for case in product((-1, 1), repeat=n)])
+        assert nb["largest_estimate"](n) == pytest.approx(counted)
+
+
+def test_holm_equals_the_helper(nb):
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 5, 12):
+        p = rng.random(size) ** 3
+        assert nb["corrected_p_values"](p) == pytest.approx(holm(p))
 
 
 def probe(nb, kind, **changes):
@@ -112,12 +172,12 @@ def probe(nb, kind, **changes):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     settings = dict(
-        agent_steps=2_500, gamma=0.9, hidden=(32, 32), obs_scale=(1.0,), epsilon_end=1.0,
-        capacity=500, batch=32, learn_start=60, train_every=1, updates_per_train=1, lr=0.01,
-        target_every=10,
+        agent_steps=2_500, gamma=0.9, epsilon_end=1.0, batch=32, learn_start=60, train_every=1,
+        updates_per_train=1, lr=0.01, target_every=10,
     )  # fmt: skip
     config = nb["Config"](**{**settings, **changes})
-    brain = nb["Brain"](config, np.random.default_rng(0), obs_size=1, num_actions=2)
+    nb["OBS_SCALE"] = (1.0,)
+    brain = nb["Brain"](config, np.random.default_rng(0), obs_size=1)
     nb["Environment"](nb["Agent"](brain), config, seed=0, env=TimeLimit(kind(), 5)).run()
     for obs, expected in kind.expected.items():
         learned = brain.q_values(np.array([[obs]], np.float32))[0].tolist()
@@ -143,7 +203,9 @@ FAULTS = {  # (text, broken text, the probe that must notice)
     ),
     "worst action chosen": ("(batch.next_obs).argmax", "(batch.next_obs).argmin", Delayed),
     "mask of the end dropped": ("(1 - batch.terminated) * next_q", "next_q", ActionDependent),
-    "value stream forgotten": ("return value + advantage", "return 0 * value + advantage", Delayed),
+    "value stream forgotten": (
+        "return value + advantage - adv", "return 0 * value + advantage - adv", Delayed
+    ),
 }  # fmt: skip
 
 
@@ -160,7 +222,7 @@ def test_planted_fault_is_noticed(source, fault):
     [
         ("best = q_net(batch.next_obs)", "best = target_net(batch.next_obs)"),
         ("best = q_net(batch.next_obs)", "best = q_net(-batch.next_obs)"),
-        ("next_q = target_net(batch.next_obs).gather", "next_q = q_net(batch.next_obs).gather"),
+        ("target_q = target_net(batch.next_obs)", "target_q = q_net(batch.next_obs)"),
     ],
 )
 def test_the_wrong_network_is_noticed(source, text, broken):
@@ -185,89 +247,98 @@ def test_only_the_switches_differ_between_variants(nb):
         assert brain.target_rule is nb[rule]
 
 
-def test_copies_of_the_actions_push_left_and_right_in_turns(nb):
-    config = nb["Config"](copies=8)
-    env = nb["make_cart"](config)
+def test_many_actions_push_left_and_right_in_turns(nb):
+    env = nb["make_cart"](16)
     assert env.action_space.n == 16
     for action in range(16):
         env.reset(seed=0)
         obs, *_ = env.step(action)
         assert (obs[1] > 0) == (action % 2 == 1)  # the cart's speed
-    few, many = (
-        nb["Brain"](config, np.random.default_rng(0), num_actions=n).q_values(np.zeros((3, 4), "f"))
-        for n in (2, 16)
-    )
-    assert few.shape == (3, 2) and many.shape == (3, 16)
+    for dueling in (False, True):
+        config = nb["Config"](num_actions=16, dueling=dueling)
+        brain = nb["Brain"](config, np.random.default_rng(0))
+        assert brain.q_values(np.zeros((3, 4), "f")).shape == (3, 16)
+        explored = {brain.decide_action(np.zeros(4, "f")) for _ in range(400)}
+        assert explored == set(range(16))
+        assert nb["Environment"](None, config, seed=0).env.action_space.n == 16
 
 
 def test_without_the_mean_the_streams_are_only_added(nb):
     torch.manual_seed(0)
-    net = nb["QNetwork"](nb["Config"](dueling=True, centred=False), 4, 3)
-    obs = torch.randn(5, 4)
-    features = net.body(obs / net.obs_scale)
-    torch.testing.assert_close(net(obs), net.value(features) + net.advantage(features))
-    net.centred = True
-    torch.testing.assert_close(net(obs).mean(dim=1), net.value(features)[:, 0])
+    obs, config = torch.randn(5, 4), nb["Config"](dueling=True, num_actions=3)
+    for kind, centred in ((nb["QNetwork"], True), (nb["UncentredNetwork"], False)):
+        net = kind(config)
+        features = net.body(obs / net.obs_scale)
+        value, advantage = net.value(features), net.advantage(features)
+        mean = advantage.mean(dim=1, keepdim=True) if centred else 0
+        torch.testing.assert_close(net(obs), value + advantage - mean)
 
 
-def test_squared_loss_feels_a_large_error_more(nb):
-    """One update by plain descent from an error of -10: Huber's gradient is 1, the squared 20."""
-    moved = {}
-    for squared in (False, True):
-        config = nb["Config"](batch=1, learn_start=1, squared=squared, clip_norm=1e9, lr=1e-3)
-        torch.manual_seed(0)
-        brain = nb["Brain"](config, np.random.default_rng(0))
-        brain.optimizer = torch.optim.SGD(brain.q_net.parameters(), lr=1e-3)
-        obs = np.zeros(4, np.float32)
-        brain.memory.push(obs, 0, -10.0, obs, True)
-        before, error = brain.q_net.q[2].bias.detach().clone(), 10 + brain.q_values(obs[None])[0, 0]
-        brain.update()
-        moved[squared] = (before - brain.q_net.q[2].bias.detach())[0].item() / 1e-3
-    assert moved[False] == pytest.approx(1.0, rel=1e-3)
-    assert moved[True] == pytest.approx(2 * error, rel=1e-3)
+def test_variants_are_trained_as_their_switches_say(source):
+    nb = define(source, [*NAMES, "Run", "train_variant"])
+    asked, noted = [], [(5, 1.0), (10, 2.0), (11, 3.0), (20, 5.0), (21, 9.0)]
+    brain = SimpleNamespace(corrections=noted)
+
+    def train(config, seed, **how):
+        asked.append((seed, how))
+        return nb["Run"](brain, [], [(7, 10, 1.0), (7, 20, 2.0)], {}, None)
+
+    nb["train"] = train
+    for fall_only in (True, False):
+        run = nb["train_variant"](nb["Study"](fall_only=fall_only), 7)
+        how = dict(brain_class=nb["MeasuringBrain"], fall_only=fall_only)
+        assert asked.pop() == (7, how)
+        assert run.curve == [(7, 10, 1.0, 1.5), (7, 20, 2.0, 4.0)]
+    for centred in (True, False):
+        config = nb["Study"](dueling=True, centred=centred)
+        brain = nb["MeasuringBrain"](config, np.random.default_rng(0))
+        kind = nb["QNetwork"] if centred else nb["UncentredNetwork"]
+        assert type(brain.q_net) is type(brain.target_net) is kind
 
 
 def test_variants_differ_by_their_switches_only(source):
-    nb = define(source, ["Config", "DQN", "DOUBLE", "DUELING", "BOTH", "VARIANTS"])
+    nb = define(source, ["Config", "Study", "VARIANTS"])
     switches = {
-        "dqn": set(), "double": {"double"}, "dueling": {"dueling"}, "both": {"double", "dueling"},
-        "uncentred": {"dueling", "centred"},
-        "promise_dqn": {"only_fall_counts"},
-        "promise_double": {"only_fall_counts", "double"},
-        "promise_dqn_16": {"only_fall_counts", "copies"},
-        "promise_double_16": {"only_fall_counts", "copies", "double"},
-        "promise_squared": {"only_fall_counts", "squared"},
+        "dqn": {}, "double": {"double": True}, "dueling": {"dueling": True},
+        "both": {"double": True, "dueling": True},
+        "uncentred": {"dueling": True, "centred": False},
+        "dqn_16": {"num_actions": 16}, "double_16": {"double": True, "num_actions": 16},
     }  # fmt: skip
-    plain = asdict(nb["Config"]())
+    for name in ("dqn", "double", "dqn_16", "double_16"):
+        switches[f"plain_{name}"] = {**switches[name], "fall_only": False}
+    plain = asdict(nb["Study"]())
     found = {
-        name: {field for field, value in asdict(config).items() if value != plain[field]}
+        name: {key: value for key, value in asdict(config).items() if value != plain[key]}
         for name, config in nb["VARIANTS"].items()
     }
     assert found == switches
 
 
-def test_cut_is_how_much_lower_double_targets_are(nb):
-    """Memory: half of the rows ended. Networks: 5 against 4, a difference of 1 where none ended."""
-    brain = nb["Brain"](nb["Config"](gamma=0.9), np.random.default_rng(0))
-    for row in range(1_000):
-        brain.memory.push(np.zeros(4, np.float32), 0, 0.0, np.zeros(4, np.float32), row % 2 == 0)
-    brain.q_net = lambda obs: torch.tensor([[2.0, 3.0]]).expand(len(obs), 2)
-    brain.target_net = lambda obs: torch.tensor([[5.0, 4.0]]).expand(len(obs), 2)
-    assert nb["double_cut"](brain) == pytest.approx(0.9 * 1 * 0.5, abs=0.05)
-    brain.q_net = brain.target_net
-    assert nb["double_cut"](brain) == 0
+@pytest.mark.parametrize("rule, other", [("td_target", 5.5), ("double_target", 4.6)])
+def test_measuring_changes_no_target_and_notes_the_mean_correction(nb, rule, other):
+    """The batch of the text: the targets are 5.5 and 4.6 in one row, equal in the others."""
+    q, target_q = torch.tensor([[2.0, 3], [3, 1], [2, 3]]), torch.tensor([[5.0, 4], [2, 1], [5, 4]])
+    batch = Transition(
+        None, None, torch.tensor([1.0, 0, 1]), torch.zeros(3, 4), torch.tensor([0.0, 0, 1])
+    )
+    config = nb["Study"](double=rule == "double_target")
+    brain = nb["MeasuringBrain"](config, np.random.default_rng(0))
+    for networks in ((lambda o: q, lambda o: target_q), (lambda o: target_q,) * 2):
+        brain.agent_steps += 1
+        found = brain.target_rule(batch, *networks, 0.9)
+        torch.testing.assert_close(found, nb[rule](batch, *networks, 0.9))
+    assert [step for step, _ in brain.corrections] == [1, 2]
+    assert [c for _, c in brain.corrections] == pytest.approx([0.9 / 3, 0])
+    assert nb[rule](batch, lambda o: q, lambda o: target_q, 0.9)[0] == pytest.approx(other)
 
 
-def test_what_rewards_can_have_taught_counts_the_copies(nb):
-    """Against a loop that counts trainings, updates and copies one after another."""
-    config = nb["Config"]()
-    updates = copies = 0
-    for agent_steps in range(1, 6_001):
-        if agent_steps % config.train_every == 0 and agent_steps >= config.learn_start:
-            for _ in range(config.updates_per_train):
-                updates += 1
-                copies += updates % config.target_every == 0
-        if agent_steps % 500 == 0 and agent_steps >= config.learn_start:
-            largest = sum(config.gamma**k for k in range(copies + 1))
-            assert nb["taught"](config, agent_steps) == pytest.approx(largest)
-    assert copies > 10
+def test_measuring_changes_no_training(nb):
+    weights = []
+    for kind in ("Brain", "MeasuringBrain"):
+        torch.manual_seed(0)
+        config = nb["Study"](agent_steps=128, learn_start=64, batch=32)
+        brain = nb[kind](config, np.random.default_rng(0))
+        nb["Environment"](nb["Agent"](brain), config, seed=0).run()
+        assert brain.updates == 32
+        weights.append([p.detach() for p in brain.q_net.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
