@@ -234,7 +234,7 @@ def planted(source, text, broken):
 def test_known_values_are_learned_without_a_target_network_too(kind):
     """Notebook 02's Brain, which takes observations of four numbers."""
     twin = TWINS / "02_cartpole_dqn.py"
-    names = {"Config", "make_network", "make_batch", "td_target", "Brain"}
+    names = {"Config", "make_network", "make_batch", "td_target", "pick", "fit_once", "Brain"}
     nb = define(twin.read_text(encoding="utf-8"), names)
     torch.set_num_threads(1)
     torch.manual_seed(0)
