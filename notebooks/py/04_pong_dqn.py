@@ -1078,12 +1078,13 @@ from helpers.runtime import ROOT, results_path
 
 def plot_training(axes, colour, label, greedy, games):
     """Greedy evaluations as dots, exploring games as a thin line."""
-    axes.plot(*greedy, "o-", color=colour, markersize=4, label=label)
-    at, scores = games
-    axes.plot(at, moving_mean(scores, 20), color=colour, linewidth=0.7)
-    best = int(np.argmax(greedy[1]))
-    at = f"{greedy[0][best]:,.0f} agent steps"
-    print(f"{label}: best {greedy[1][best]:+.1f} points, at {at}")
+    at, means = np.array(greedy)
+    axes.plot(at / 1_000, means, "o-", color=colour, markersize=4, label=label)
+    steps, scores = np.array(games)
+    smooth = moving_mean(scores, 20)
+    axes.plot(steps / 1_000, smooth, color=colour, linewidth=0.7)
+    best = f"{means.max():+.1f} points at {at[means.argmax()]:,.0f} agent steps"
+    print(f"{label}: best {best}; last games {smooth[-1]:+.1f}")
 
 
 figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
@@ -1103,7 +1104,7 @@ if not QUICK:
 axes.axhline(18, color="0.5", linestyle="--", linewidth=1, label="goal: 18")
 axes.set(
     title="Scores while learning, without sticky actions",
-    xlabel="agent steps",
+    xlabel="agent steps [thousands]",
     ylabel="score [points]",
     ylim=(-22, 22),
 )
@@ -1189,7 +1190,7 @@ PROTOCOLS = [
 ]
 
 
-def test_scores(brain, sticky, epsilon, games=20):
+def scores_under(brain, sticky, epsilon, games=20):
     """Scores of new games under one protocol, (games,)."""
     rng = np.random.default_rng(0)
     envs = make_pong(games, clip_rewards=False, sticky=sticky)
@@ -1209,7 +1210,7 @@ if not QUICK:
     rows = [
         (sticky, epsilon, game + 1, score)
         for sticky, epsilon in PROTOCOLS
-        for game, score in enumerate(test_scores(player, sticky, epsilon))
+        for game, score in enumerate(scores_under(player, sticky, epsilon))
     ]
     save_curves(build_dir("results") / "04_sticky.csv", columns, rows)
 else:
@@ -1266,7 +1267,7 @@ limits = float(q_values.min()), float(q_values.max())
 frames = [
     overlay_q_values(screens[t], q_values[t], q_values[t].argmax(), names,
                      limits, scale=1)
-    for t in range(max(0, len(screens) - 300), len(screens), 2)
+    for t in range(max(0, len(screens) - 280), len(screens), 2)
 ]  # fmt: skip
 image = animated_png(
     frames, fps=10, max_bytes=200_000, alt="the trained agent wins at Pong"

@@ -9,6 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from exercises.pong import (
+    check_bytes,
+    check_conv_size,
+    check_counts,
+    check_score,
+    check_stacks,
+    check_transitions,
+)
 from helpers.evaluation import Evaluation
 from tools.definitions import TWINS, load_definitions
 
@@ -47,6 +55,40 @@ def test_td_target_by_hand(nb):
     next_q = torch.tensor([[1.0, 3.0], [-2.0, -5.0], [100.0, 50.0]])
     target = nb["td_target"](torch.tensor([1.0, 0.0, -1.0]), torch.tensor([0.5, 0.9, 0.0]), next_q)
     torch.testing.assert_close(target, torch.tensor([2.5, -1.8, -1.0]))
+
+
+OURS = {  # our versions of the exercises before the summary
+    "counts": check_counts,
+    "finished_scores": check_score,
+    "transitions": check_transitions,
+    "picture_bytes": check_bytes,
+    "rebuild_stack": check_stacks,
+    "conv_size": check_conv_size,
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_versions_pass_the_checks(name):
+    assert OURS[name](load_definitions("04_pong_dqn", [name])[name]) is True
+
+
+@pytest.mark.parametrize("sticky, epsilon", [(0.25, 0.05), (0.0, 0.0)])
+def test_a_protocol_is_what_is_played(sticky, epsilon):
+    """Sticky actions reach the games, ε reaches the agent, and rewards are not clipped."""
+    asked, explored = {}, []
+    envs = SimpleNamespace(close=lambda: None)
+    nb = load_definitions("04_pong_dqn", ["scores_under"], {"TEST_SEED": 7})
+    nb["make_pong"] = lambda games, **how: asked.update(how, games=games) or envs
+
+    def evaluate(act, envs, seed):
+        act(np.zeros((2, 4, 84, 84)))
+        return Evaluation(np.ones(2) * seed, 0.0, 0.0, 0)
+
+    nb["evaluate"] = evaluate
+    brain = SimpleNamespace(decide_actions=lambda obs, epsilon, rng: explored.append(epsilon))
+    assert nb["scores_under"](brain, sticky, epsilon, games=2).tolist() == [7.0, 7.0]
+    assert asked == {"clip_rewards": False, "sticky": sticky, "games": 2}
+    assert explored == [epsilon]
 
 
 def test_paper_network_has_the_papers_size(nb):

@@ -19,9 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 from helpers.colab import install_missing
-from helpers.runtime import ROOT
 
-install_missing(ROOT / "requirements.txt")
+install_missing()
 
 # %% [markdown]
 # **Exercise 4.7**
@@ -125,7 +124,11 @@ always = max(flies_right[held_out:].mean(), 1 - flies_right[held_out:].mean())
 print(f"always the more frequent direction: {always:.0%}")
 
 # %% [markdown]
-# PLACEHOLDER-FRAMES
+# From one frame the network is right in 86 % of the new pictures. That is what
+# "always right" gets, because a random player misses most balls and they fly on
+# to the right. So it learned nothing about the direction. From four frames it
+# is right in 90 to 92 %. One frame shows where the ball is, but not where it
+# flies: two moments with opposite futures look the same.
 
 # %% [markdown]
 # **Exercise 4.9**
@@ -186,4 +189,10 @@ ignorant = 0.5 * memory.sample(2_000).reward.var()
 print(f"always the average: {ignorant:.4f}")
 
 # %% [markdown]
-# PLACEHOLDER-OPTIMIZERS
+# The learning rate matters much more than the optimizer: from 1e-4 to 1e-3 the
+# loss falls to about a third, for both. At its best rate, 1e-3, RMSprop has a
+# slightly lower loss than Adam on each of the three seeds (0.0032 and 0.0037 on
+# average). So the answer for this task is: no, Adam is not better. Three seeds,
+# which also chose the rates, are not enough to claim that RMSprop is. And had
+# we compared RMSprop at 1e-4 with Adam at 1e-3, we would have measured the rate
+# and called it the optimizer.
