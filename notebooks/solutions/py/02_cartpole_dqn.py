@@ -26,9 +26,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 from helpers.colab import install_missing
-from helpers.runtime import ROOT, profile
+from helpers.runtime import profile
 
-install_missing(ROOT / "requirements.txt")
+install_missing()
 QUICK = profile() == "quick"
 
 # %% [markdown]
