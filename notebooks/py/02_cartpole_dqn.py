@@ -994,8 +994,8 @@ for column in ("agent_steps", "cpu_seconds"):
 # %% [markdown]
 # The network needs about a third of the agent steps (0.31 times as many, 95 %
 # interval 0.23 to 0.44), and about eight times the CPU time (7.7 times, 5.6 to
-# 10.9). On a real cart, where steps are expensive, the network is faster. On a
-# simulator, the table is. (Open dot: not solved, a lower bound.)
+# 10.9). Where steps are expensive, as on a real cart, the network wins. On a
+# simulator, the table does. (Open dot: not solved, a lower bound.)
 
 # %% [markdown]
 # ## What happens without replay, or with larger steps?
@@ -1057,11 +1057,12 @@ show(figure, "02_variants")
 # - **Without replay** all ten seeds still succeed, but after 223 to 357
 #   episodes instead of 75 to 254.
 # - **Learning rate 3e-4** solves 8 seeds, and sooner: 34 to 95 episodes.
-#   **1e-3** solves 2; the others rise quickly, then collapse. Seven seeds fail
-#   only with 1e-3, and none only with 1e-4 (p = 0.016, exact McNemar test).
-# - **500 steps**: six seeds solve it (p = 0.38 against nine: no difference
-#   shown). Three of the other four collapse.
-# - **The bug** solves none. No message tells you.
+#   **1e-3** solves 2; the other eight end at 9 steps. Seven seeds fail only
+#   with 1e-3, none only with 1e-4 (exact McNemar test: p = 0.016; 0.06 after
+#   Holm's correction for the five comparisons).
+# - **500 steps**: six seeds solve it. Against nine, no difference is shown (p
+#   = 0.38).
+# - **The bug** solves none, without any error message.
 
 # %% [markdown]
 # ## Why a moving target is trouble
@@ -1117,9 +1118,9 @@ print(f"their targets by {fresh[-1, 1]:.3f}")
 # although nothing new was observed. The network chases its own tail. Held
 # targets let the predictions arrive.
 #
-# So why does it work at all with fresh targets? The updates are small: at 1e-4
-# the targets move slowly enough for nine of ten seeds, at 1e-3 they do not.
-# The price is slow learning, and no guarantee.
+# So why does it work at all with fresh targets? The smaller the updates, the
+# more slowly the targets move: nine of ten seeds succeed at 1e-4, two of ten
+# at 1e-3. The price is slow learning, and no guarantee.
 
 # %% [markdown]
 # ## Summary
