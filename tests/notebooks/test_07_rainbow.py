@@ -88,9 +88,9 @@ def on_the_grid(nb):
 
 
 FLOOR_AND_CEIL = """    left, right = place.floor().long(), place.ceil().long()
-    result = torch.zeros_like(probabilities)
-    result.scatter_add_(1, left, probabilities * (right - place))
-    return result.scatter_add_(1, right, probabilities * (place - left))
+    result = torch.zeros_like(probability)
+    result.scatter_add_(1, left, probability * (right - place))
+    return result.scatter_add_(1, right, probability * (place - left))
 """
 
 
@@ -341,7 +341,7 @@ def test_noise_is_handled(make_brain):
         ("self.q_net.resample()  # CHANGED: new noise, kept for a while", "pass"),
         ("if self.agent_steps % self.config.noise_every == 0:", "if True:"),
         ("self.q_net.resample()  # CHANGED: new noise for every update", "pass"),
-        ("self.target_net.resample()  # CHANGED", "pass"),
+        ("self.target_net.resample()  # CHANGED: noise of its own", "pass"),
         ("self.q_net.eval()  # CHANGED: without noise", "pass"),
         ("if not self.training:  # eval mode, for greedy play: no noise", "if False:"),
     ],
@@ -676,8 +676,8 @@ def sigma_is_learned(nb):
 def test_sigma_is_learned():
     sigma_is_learned(NB)
     with pytest.raises(AssertionError):
-        text = "self.weight_sigma, self.bias_sigma)"
-        sigma_is_learned(planted(text, "self.weight_sigma.detach(), self.bias_sigma)"))
+        text = "self.weight_sigma * self"
+        sigma_is_learned(planted(text, "self.weight_sigma.detach() * self"))
 
 
 # --- Pong -------------------------------------------------------------------------------------
