@@ -359,7 +359,7 @@ for name, y in passes.items():
 # - **Switch it off** in evaluation: `train()` and `eval()` do that.
 #
 # How long may the agent *act* with the same noise? Fortunato's DQN redraws at
-# every decision, we after 64. We chose that because agents with seeds 0 and 1
+# every decision, we after 64. We chose that after some agents of seeds 0 and 1
 # had got stuck, so the comparison below leaves these two seeds out.
 
 # %% [markdown]
@@ -918,8 +918,8 @@ corrected = show_differences(left_out_curves, 475, np.random.default_rng(0))
 #
 # *Settings were not chosen alike.* Most were found for plain DQN; the range of
 # the atoms follows from the reward; `noise_every` and the length of the
-# training were chosen after seeds 0 and 1 got stuck. Other settings could
-# change the order.
+# training were chosen by looking at stuck agents of seeds 0 and 1. Other
+# settings could change the order.
 
 # %% [markdown]
 # Harder tasks can look different. On 57 Atari games (200 million emulator
