@@ -10,8 +10,8 @@ from helpers.replay import Transition
 def check_returns(function):
     """``function(rewards, gamma)`` to the discounted return from every step on, (T,)."""
     rng = np.random.default_rng(0)
-    for gamma, size in ((0.5, 6), (0.9, 4), (0.5, 1)):
-        rewards = rng.normal(size=size)
+    drawn = [(0.5, rng.normal(size=6)), (0.9, rng.normal(size=4)), (0.5, rng.normal(size=1))]
+    for gamma, rewards in (*drawn, (0.9, np.array([0, 0, 1]))):
         expected = np.zeros(len(rewards))
         for t in reversed(range(len(rewards))):
             after = expected[t + 1] if t + 1 < len(rewards) else 0.0
@@ -19,11 +19,24 @@ def check_returns(function):
         powers = gamma ** np.arange(len(rewards))
         from_start = np.array([(powers * rewards)[t:].sum() for t in range(len(rewards))])
         undiscounted = np.cumsum(rewards[::-1])[::-1]
+        whole = [
+            (
+                "The fractions are cut off. `np.zeros_like(rewards)` makes whole numbers of whole "
+                "rewards; use `np.zeros(len(rewards))`.",
+                np.trunc(expected),
+            )
+        ]
         compare(
             call(function, rewards, gamma),
             expected,
             "returns",
-            [
+            whole
+            if rewards.dtype.kind == "i"
+            else [
+                (
+                    "You discounted the rewards, but did not sum them.",
+                    powers * rewards,
+                ),
                 ("γ is missing.", undiscounted),
                 (
                     "You discounted every return from the first step of the episode. Discount each "
@@ -101,6 +114,26 @@ def check_q_update(function):
         if nothing(answer) or (changed and as_array(answer).shape != q.shape):
             answer = given  # in place is fine, too
         compare(answer, updated(reward + future), "table", mistakes)
+    _check_tuple_index(function, rng.normal(size=(3, 3, 2)))
+
+
+def _check_tuple_index(function, q):
+    """Ask for one update of a table with two axes of states, as CartPole's has four."""
+    obs, action, reward, next_obs, alpha, gamma = (1, 2), 0, 0.5, (2, 0), 0.25, 0.9
+    expected, given = q.copy(), q.copy()
+    expected[1, 2, 0] += alpha * (reward + gamma * q[2, 0].max() - q[1, 2, 0])
+    what = "table with the observation (1, 2)"
+    hint = ("An observation can be a tuple. `q_table[obs, action]` then means something else; "
+            "write `q_table[obs][action]` and `q_table[next_obs]`.")  # fmt: skip
+    try:
+        answer = function(given, Transition(obs, action, reward, next_obs, False), alpha, gamma)
+    except Exception as error:  # whatever the learner's code raises
+        raise Wrong(
+            f"{what}: your function raised {type(error).__name__}: {error}\n  {hint}"
+        ) from None
+    if nothing(answer) or (not np.array_equal(given, q) and as_array(answer).shape != q.shape):
+        answer = given  # in place is fine, too
+    compare(answer, expected, what, [(hint, as_array(answer))])
 
 
 class _Walk:
@@ -147,7 +180,8 @@ def check_episode(function):
         if nothing(answer):
             raise Wrong("the episode is right, but nothing is returned: return the number of "
                         "agent steps.")  # fmt: skip
-        compare(answer, length, "agent steps")
+        last = "Every step counts, the last one too, and nothing else does."
+        compare(answer, length, "agent steps", [(last, length - 1), (last, length + 1)])
 
 
 def _check_walk(env, asked, learned):
@@ -158,6 +192,9 @@ def _check_walk(env, asked, learned):
         raise Wrong(f"expected one call of `env.reset()`, got {env.resets}")
     if len(env.actions) < n:
         raise Wrong(f"expected {n} steps until the end of the episode, got {len(env.actions)}")
+    if asked and isinstance(asked[0], tuple):
+        raise Wrong(f"expected `choose_action({seen[0]})`, got `choose_action({asked[0]})`.\n"
+                    "  `reset` returns two things: `obs, _ = env.reset()`.")  # fmt: skip
     if asked != seen:
         hint = ""
         if len(asked) > 1 and set(asked) == {10}:
@@ -209,7 +246,10 @@ def check_choose(function):
                         "draws: is a `return` missing?")  # fmt: skip
         for a in map(np.asarray, found):
             if a.ndim:
-                raise Wrong(f"expected one action, a number; got an array of shape {a.shape}")
+                hint = ("\n  `np.where(…)` returns a tuple: take its element `[0]`, or use "
+                        "`np.flatnonzero(…)`." if a.shape == (2,) else "")  # fmt: skip
+                raise Wrong("expected one action, a number; got an array of shape "
+                            f"{a.shape}{hint}")  # fmt: skip
             if a.dtype.kind not in "iu":
                 raise Wrong(f"expected an action, a whole number; got {a}.\n  Is that the *value* "
                             "of the action? Return its index.")  # fmt: skip
@@ -236,13 +276,23 @@ def check_choose(function):
         raise Wrong("with ε = 1 the best actions are never taken.\n  A random draw may also hit "
                     "them; do not leave them out.")  # fmt: skip
     if abs(always - 0.25).max() > 0.05:
+        hint = ("\n  `rng.integers(n)` draws 0 to n − 1: pass it the number of actions."
+                if always[-1] == 0 else "")  # fmt: skip
         raise Wrong(f"with ε = 1 expected all actions equally often, got shares "
-                    f"{always.round(2).tolist()}")  # fmt: skip
+                    f"{always.round(2).tolist()}{hint}")  # fmt: skip
     some = shares(q_values, 0.4)
     if abs(some[0] - 0.1) > 0.025:
         hint = "A random draw may also hit the best actions; do not leave them out."
         raise Wrong(f"with ε = 0.4 expected action 0 in 0.10 of the draws, got {some[0]:.2f}.\n  "
                     + hint)  # fmt: skip
+    first, second = (
+        [int(function(q_values.copy(), 0.4, generator)) for _ in range(100)]
+        for generator in (np.random.default_rng(1), np.random.default_rng(1))
+    )
+    if first != second:
+        raise Wrong("the shares are right, but the same `rng` gives other actions the second "
+                    "time.\n  Draw every random number from `rng`, so that a training can be "
+                    "repeated.")  # fmt: skip
 
 
 @exercise
@@ -260,6 +310,19 @@ def check_bins(function):
             (beyond, np.trunc(ratio)),
             (beyond, raw.clip(0)),
             (beyond, raw.clip(None, count - 1)),
+            (
+                "The two outer edges count, too. Of the count + 1 edges use only the inner "
+                "ones: `np.linspace(low, high, count + 1)[1:-1]`.",
+                np.digitize(values, np.linspace(low, high, count + 1)),
+            ),
+            *(
+                (
+                    "`np.linspace(low, high, count)` gives count edges, and so only count − 1 "
+                    "intervals. Take count + 1 edges, and of these the inner ones.",
+                    np.digitize(values, np.linspace(low, high, count)[part]),
+                )
+                for part in (slice(None), slice(1, -1))
+            ),
             ("Your bins start at 1; an index starts at 0.", raw.clip(0, count - 1) + 1),
             ("That is one bin too many at the upper end.", raw.clip(0, count)),
             (

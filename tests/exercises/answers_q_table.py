@@ -36,7 +36,16 @@ def powers(rewards, gamma):
     return gamma ** np.arange(len(rewards)) * rewards
 
 
+def returns_like_rewards(rewards, gamma):
+    returns, after = np.zeros_like(rewards), 0.0
+    for t in reversed(range(len(rewards))):
+        returns[t] = after = rewards[t] + gamma * after
+    return returns
+
+
 WRONG_RETURNS = {
+    "fractions are cut off": returns_like_rewards,
+    "did not sum them": powers,
     "γ is missing": lambda r, g: np.cumsum(r[::-1])[::-1],
     "from the first step": lambda r, g: np.array([powers(r, g)[t:].sum() for t in range(len(r))]),
     "so far": lambda r, g: np.cumsum(r),
@@ -49,21 +58,23 @@ WRONG_RETURNS = {
 def update_in_place(q, transition, alpha, gamma):
     s, a, r, n, end = transition
     target = r if end else r + gamma * max(q[n])
-    q[s, a] += alpha * (target - q[s, a])
+    q[s][a] += alpha * (target - q[s][a])
 
 
 def update_new(q, t, alpha, gamma):
-    new, at = q.copy(), (t.obs, t.action)
+    new = q.copy()
     target = t.reward + gamma * q[t.next_obs].max() * (not t.terminated)
-    new[at] = (1 - alpha) * q[at] + alpha * target
+    new[t.obs][t.action] = (1 - alpha) * q[t.obs][t.action] + alpha * target
     return new
 
 
 def update_loop(q, transition, alpha, gamma):
     s, a, r, n, end = transition
-    rows = [list(row) for row in q]
-    best = 0.0 if end else max(rows[n])
-    rows[s][a] += alpha * (r + gamma * best - rows[s][a])
+    rows, best = q.tolist(), 0.0 if end else max(q[n])
+    row = rows
+    for i in np.atleast_1d(s):
+        row = row[i]
+    row[a] += alpha * (r + gamma * best - row[a])
     return rows
 
 
@@ -84,12 +95,21 @@ def update_not_at_the_end(q, transition, alpha, gamma):
 
 def update_and_tell(q, transition, alpha, gamma):
     s, a, r, n, end = transition
-    error = (r if end else r + gamma * max(q[n])) - q[s, a]
-    q[s, a] += alpha * error
+    error = (r if end else r + gamma * max(q[n])) - q[s][a]
+    q[s][a] += alpha * error
     return error
 
 
+def update_only_numbers(q, transition, alpha, gamma):
+    s, a, r, n, end = transition
+    q[int(s), a] += alpha * ((r if end else r + gamma * q[n].max()) - q[s, a])
+
+
 WRONG_UPDATES = {
+    "write `q_table[obs][action]`": update_with(
+        lambda q, s, r, n, end, g: r + g * q[n].max() * (not end)
+    ),
+    "your function raised TypeError": update_only_numbers,
     "a target, too: its reward": update_not_at_the_end,
     "entry alone": lambda q, *rest: update_new(q, *rest)[1, 0],
     "same action": update_with(lambda q, s, r, n, end, g: r + g * q[n, 0] * (not end)),
@@ -177,7 +197,18 @@ def episode_of_reversed_actions(env, choose_action, learn):
     return episode_while_true(env, lambda obs: 3 - choose_action(obs), learn)
 
 
+def episode_of_whole_reset(env, choose_action, learn):
+    obs, over, count = env.reset(), False, 0
+    while not over:
+        after, reward, terminated, truncated, _ = env.step(choose_action(obs))
+        learn(Transition(obs, 0, reward, after, terminated))
+        obs, over, count = after, terminated or truncated, count + 1
+    return count
+
+
 WRONG_EPISODES = {
+    "two things": episode_of_whole_reset,
+    "the last one too": lambda *given: episode_while_true(*given) - 1,
     "*before* the step": episode_with(lambda o, a, r, n, end, clock: (o, a, r, o, end)),
     "replaced by `next_obs`": episode_with(lambda o, a, r, n, end, clock: (n, a, r, n, end)),
     "not the future": episode_with(lambda o, a, r, n, end, clock: (o, a, r, n, end or clock)),
@@ -226,6 +257,15 @@ def choose_half(q, epsilon, rng):
 
 
 WRONG_CHOICES = {
+    "element `[0]`": lambda q, e, rng: (
+        rng.integers(len(q)) if rng.random() < e else rng.choice(np.where(q == q.max()))
+    ),
+    "Draw every random number from `rng`": lambda q, e, rng: choose_ties(
+        q, e, np.random.default_rng()
+    ),
+    "the number of actions": lambda q, e, rng: (
+        rng.integers(len(q) - 1) if rng.random() < e else choose_ties(q, 0.0, rng)
+    ),
     "is a `return` missing": choose_half,
     "Is that the *value*": lambda q, e, rng: q.max(),
     "array of shape (1,)": lambda q, e, rng: rng.choice(4, size=1),
@@ -256,6 +296,11 @@ def bin_loop(value, low, high, count):
 
 
 WRONG_BINS = {
+    "outer edges count": lambda v, lo, hi, n: int(np.digitize(v, np.linspace(lo, hi, n + 1))),
+    "only count − 1": lambda v, lo, hi, n: int(np.digitize(v, np.linspace(lo, hi, n))),
+    "of these the inner ones": lambda v, lo, hi, n: int(
+        np.digitize(v, np.linspace(lo, hi, n)[1:-1])
+    ),
     "out of the table": lambda v, lo, hi, n: np.floor((v - lo) / (hi - lo) * n),
     "expected bins: 0 for value -6.4": lambda v, lo, hi, n: int((v - lo) / (hi - lo) * n),
     "first and the last bin": lambda v, lo, hi, n: int(max((v - lo) / (hi - lo) * n, 0)),

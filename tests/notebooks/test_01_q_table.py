@@ -147,7 +147,7 @@ def test_our_versions_pass_the_checks_of_the_exercises(nb, check, name):
 
 
 def steps_to(grid, goal, passable):
-    """Steps from every field to the goal by breadth-first search, slow and independent."""
+    """Steps from every square to the goal by breadth-first search, slow and independent."""
     rows, columns = len(grid), len(grid[0])
     distance = {goal: 0}
     queue = [goal]
@@ -175,7 +175,7 @@ def test_walls_and_edges_stop_the_agent(nb):
     env = nb["GridWorld"](("..", "#G"))
     env.reset(seed=0)
     assert [env.neighbour(0, action) for action in range(4)] == [0, 1, 0, 0]
-    env.field = 1
+    env.square = 1
     assert env.step(2) == (3, 1.0, True, False, {})
 
 
@@ -339,8 +339,8 @@ def test_the_text_says_what_exploration_adds():
     shaped = late("all parts") - late("ε = 0")
     paid = late("+1 per step") - late("+1 per step, ε = 0")
     assert len(shaped) == len(paid) == 50
-    assert f"it even costs {-shaped.mean():.0f} steps" in text
-    assert f"There ε adds {paid.mean():.0f} steps" in text
+    assert f"With our reward ε costs {-shaped.mean():.0f} steps" in text
+    assert f"With this reward ε adds {paid.mean():.0f} steps" in text
 
 
 @pytest.mark.parametrize("name", ["Agent", "Environment"])

@@ -26,9 +26,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 from helpers.colab import install_missing
-from helpers.runtime import ROOT
 
-install_missing(ROOT / "requirements.txt")
+install_missing()
 
 # %%
 from dataclasses import replace
@@ -53,8 +52,8 @@ cart = load_definitions(
 # **Exercise 1.6**
 #
 # With γ = 1 and a cost of 0.05 for every step but the last, the value of a
-# field falls by 0.05 with every step that it is further from G. So the
-# shortest way is the best again.
+# square falls by 0.05 with every step that it is further from G. So the
+# shortest path is the best again.
 
 
 # %%
@@ -64,11 +63,11 @@ def arrows(gamma, step_cost, sweeps=200):
     q = np.zeros((len(env.kinds), len(grid["MOVES"])))
     for _ in range(sweeps):
         values = q.max(axis=1)
-        for field, action in np.ndindex(q.shape):
-            if env.kinds[field] == ".":
-                after = env.neighbour(field, action)
+        for square, action in np.ndindex(q.shape):
+            if env.kinds[square] == ".":
+                after = env.neighbour(square, action)
                 reward = grid["REWARDS"].get(env.kinds[after], -step_cost)
-                q[field, action] = reward + gamma * values[after]
+                q[square, action] = reward + gamma * values[after]
     best = [grid["ARROWS"][a] for a in q.argmax(axis=1)]
     kinds = np.array(list(env.kinds))
     rows = np.where(kinds == ".", best, kinds).reshape(-1, env.columns)
@@ -82,7 +81,7 @@ for row in zip(discount, cheap, arrows(1.0, 2.0), strict=True):
 print("the first two agree:", discount == cheap)
 
 # %% [markdown]
-# If a step costs 2, the pit is the cheapest way out for the fields close to
+# If a step costs 2, the pit is the cheapest way out for the squares close to
 # it.
 
 # %% [markdown]
@@ -166,19 +165,19 @@ for brain in (cart["Brain"], Optimist):
 
 # %%
 def action_values(values, gamma):
-    """One look ahead: (fields,) values to (fields, actions)."""
+    """One look ahead: (squares,) values to (squares, actions)."""
     env = grid["GridWorld"]()
     q = np.zeros((len(env.kinds), len(grid["MOVES"])))
-    for field, action in np.ndindex(q.shape):
-        if env.kinds[field] == ".":
-            after = env.neighbour(field, action)
+    for square, action in np.ndindex(q.shape):
+        if env.kinds[square] == ".":
+            after = env.neighbour(square, action)
             reward = grid["REWARDS"].get(env.kinds[after], 0.0)
-            q[field, action] = reward + gamma * values[after]
+            q[square, action] = reward + gamma * values[after]
     return q
 
 
 def evaluate(policy, gamma, sweeps=200):
-    """Values (fields,) of a policy (fields,) of actions."""
+    """Values (squares,) of a policy (squares,) of actions."""
     values = np.zeros(len(policy))
     for _ in range(sweeps):
         values = action_values(values, gamma)[range(len(policy)), policy]
