@@ -250,6 +250,7 @@ def test_recorded_results_are_written_on_request_only(monkeypatch, tmp_path, ext
     monkeypatch.setattr(bench, "ROOT", tmp_path)
     monkeypatch.setattr(bench, "run", lambda name, options: asked.append(options.folder))
     monkeypatch.setattr(report, "write_table", asked.append)
+    monkeypatch.setattr(report, "draw_chart", lambda folder: None)
     command = ["benchmarks", "--only", "pong", "--contestants", "ours", *extra]
     monkeypatch.setattr("sys.argv", command)
     bench.main()

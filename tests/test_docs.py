@@ -65,7 +65,7 @@ def test_a_command_can_be_typed_as_it_stands(page, command):
         name = arguments[1] if arguments[0] == "-m" else arguments[0]
         if name in PARSERS:
             rest = arguments[2:] if arguments[0] == "-m" else arguments[1:]
-            PARSERS[name]().parse_args(rest)
+            PARSERS[name]().parse_args([word for word in rest if word != "--help"])
         elif "NAME" not in name:
             assert (ROOT / name).is_file() or arguments[0] == "-m", f"no {name}"
     elif program.startswith(".venv/bin/"):
@@ -92,7 +92,7 @@ def test_links_to_files_of_the_repository_lead_somewhere(page):
 
 def test_every_recorded_file_is_described():
     described = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
-    patterns = re.findall(r"`([\w*.]+\.(?:csv|json))`", described)
+    patterns = re.findall(r"`([\w*.-]+\.(?:csv|json))`", described)
     files = {p.name for p in (ROOT / "results").glob("*.*") if p.suffix in (".csv", ".json")}
     known = {p.name for pattern in patterns for p in (ROOT / "results").glob(pattern)}
     assert files <= known, sorted(files - known)
