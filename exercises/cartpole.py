@@ -58,7 +58,7 @@ def check_ring(ring):
     """A class ``Ring(capacity)`` with ``push(item)``, ``items()`` and ``len()``."""
     memory = ring(3)
     if nothing(memory) or memory.push("a") is Ellipsis or nothing(memory.items()):
-        raise Open("Your function returns nothing yet.")
+        raise Open("Your class stores nothing yet.")
     held = list(call(memory.items))
     if not held:
         raise Wrong(
@@ -123,6 +123,14 @@ def check_pick(function):
                 q.max(dim=1).values,
             ),
             ("`q[action]` selects whole rows.", q[action]),
+            (
+                "`gather(0, …)` picks along the rows; the actions are columns: `gather(1, …)`.",
+                q[action, 0],
+            ),
+            (
+                "`[0]` keeps the first row only; `[:, 0]` drops the second dimension.",
+                expected[:1],
+            ),
         ]
         compare(call(function, q, action), expected, "values", mistakes)
 
@@ -139,8 +147,14 @@ def check_huber(function):
         ("That is the absolute error: it has a corner at 0.", size),
         ("The two parts do not meet at 1: the straight part is |error| − ½.",
          torch.where(size <= 1, 0.5 * error**2, size)),
+        ("The two parts do not meet at 1: the straight part is |error| − ½.",
+         torch.where(size <= 1, 0.5 * error**2, size - 1)),
         ("Negative errors must count like positive ones: use the absolute value.",
          torch.where(error <= 1, 0.5 * error**2, error - 0.5)),
+        ("Negative errors must count like positive ones: use the absolute value.",
+         torch.where(size <= 1, 0.5 * error**2, error - 0.5)),
+        ("The two parts are swapped: the parabola belongs to the small errors.",
+         torch.where(size > 1, 0.5 * error**2, size - 0.5)),
         ("The ½ of the square part is missing.", torch.where(size <= 1, error**2, size - 0.5)),
         ("That is the mean; return the loss of each error instead.", expected.mean()),
     ]  # fmt: skip
@@ -165,6 +179,8 @@ def check_target(function):
         ("The reward is masked too; mask only the value of the next observation.",
          (1 - terminated) * (reward + gamma * best)),
         ("The reward is missing.", gamma * (1 - terminated) * best),
+        ("`argmax` returns the number of the best action; its value is needed: `max`.",
+         reward + gamma * (1 - terminated) * next_q.argmax(dim=1)),
         ("The mask is inverted: it should be 1 where the game goes on.",
          reward + gamma * terminated * best),
         ("That is the largest value of the whole batch; take one per row: `dim=1`.",
@@ -173,7 +189,17 @@ def check_target(function):
          "second dimension.",
          reward + gamma * (1 - terminated) * best[:, None]),
     ]  # fmt: skip
-    answer = function(q_net, reward.clone(), next_obs.clone(), terminated.clone(), gamma)
+    try:
+        answer = function(q_net, reward.clone(), next_obs.clone(), terminated.clone(), gamma)
+    except TypeError as error:
+        if "operator.invert" in str(error):
+            raise Wrong(
+                "`~` inverts booleans, but here `terminated` holds 1.0 and 0.0: "
+                "use `1 - terminated`."
+            ) from None
+        if "multiply sequence" in str(error):
+            raise Wrong("`max(dim=1)` returns values and indices: take its `.values`.") from None
+        raise
     if nothing(answer):
         raise Nothing
     compare(answer, expected, "targets", mistakes)
@@ -202,7 +228,8 @@ def _two_steps(function, seed=0):
     q_net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
     optimizer, weights, answers = Counting(q_net.parameters(), lr=0.1), [], []
     for _ in range(2):
-        batch = Transition(torch.randn(6, 4), torch.randint(3, (6,)), None, None, None)
+        obs, action, reward = torch.randn(6, 4), torch.randint(3, (6,)), torch.randn(6)
+        batch = Transition(obs, action, reward, torch.randn(6, 4), torch.zeros(6, dtype=torch.bool))
         answers.append(function(q_net, optimizer, batch, 2 * torch.randn(6)))
         weights.append(nn.utils.parameters_to_vector(q_net.parameters()).detach().clone())
     return weights, q_net, optimizer, answers
@@ -226,6 +253,21 @@ def _all_pairs(predicted, target):
     return nn.functional.huber_loss(*torch.broadcast_tensors(predicted[:, None], target))
 
 
+def _all_columns(table, target):
+    """Huber loss of a (B, B) table of values with the targets, broadcast."""
+    return nn.functional.huber_loss(*torch.broadcast_tensors(table, target))
+
+
+def _twice(fit_once):
+    """A ``fit_once`` that makes two steps."""
+
+    def two_steps(*given):
+        fit_once(*given)
+        fit_once(*given)
+
+    return two_steps
+
+
 @exercise
 def check_fit_once(function):
     """``function(q_net, optimizer, batch, target)``: one optimizer step, in place."""
@@ -245,7 +287,7 @@ def check_fit_once(function):
                 "after `loss.backward()`."
             )
         if all(map(nothing, answers)):
-            raise Nothing
+            raise Open("Your function does not change the weights yet.")
         raise Wrong("the weights did not move.\n  Call `loss.backward()`, then `optimizer.step()`.")
     huber = nn.functional.smooth_l1_loss
     mistakes = [
@@ -261,6 +303,10 @@ def check_fit_once(function):
          "the second dimension of the prediction with `[:, 0]`.", _reference(_all_pairs)),
         ("The prediction is the value of the action taken, not the largest one.",
          _reference(choose=lambda q, action: q.max(dim=1).values)),
+        ("`q[:, action]` takes these columns from every row, so predictions meet the targets of "
+         "other rows. Use one value per row, of shape (B,).",
+         _reference(loss=_all_columns, choose=lambda q, action: q[:, action])),
+        ("That is two steps; one is asked for.", _twice(_reference())),
         ("The step goes uphill: the loss grows. Is there a minus sign too many?",
          _reference(lambda p, t: -huber(p, t))),
     ]  # fmt: skip

@@ -205,6 +205,8 @@ WRONG_PICKS = {
     "largest": lambda q, a: q.max(1).values,
     "whole rows": lambda q, a: q[a],
     "expected values": lambda q, a: q[:, 0],
+    "the actions are columns": lambda q, a: q.gather(0, a[:, None])[:, 0],
+    "keeps the first row": lambda q, a: q.gather(1, a[:, None])[0],
 }
 
 WRONG_HUBERS = {
@@ -215,6 +217,9 @@ WRONG_HUBERS = {
     "Negative": lambda e: torch.where(e <= 1, 0.5 * e**2, e - 0.5),
     "½ of the square part": lambda e: torch.where(e.abs() <= 1, e**2, e.abs() - 0.5),
     "mean": lambda e: F.smooth_l1_loss(e, torch.zeros_like(e)),
+    "meet at 1": lambda e: torch.where(e.abs() <= 1, 0.5 * e**2, e.abs() - 1),
+    "use the absolute value": lambda e: torch.where(e.abs() <= 1, 0.5 * e**2, e - 0.5),
+    "swapped": lambda e: torch.where(e.abs() > 1, 0.5 * e**2, e.abs() - 0.5),
 }
 
 
@@ -251,6 +256,9 @@ WRONG_TARGETS = {
     ],
     "reward is missing": lambda n, r, o, t, g: g * (1 - t) * best(n, o),
     "a gradient": lambda n, r, o, t, g: r + g * (1 - t) * n(o).max(1).values,
+    "number of the best action": lambda n, r, o, t, g: r + g * (1 - t) * n(o).argmax(1),
+    "inverts booleans": lambda n, r, o, t, g: r + g * best(n, o) * ~t,
+    "take its `.values`": lambda n, r, o, t, g: r + g * n(o).max(dim=1) * (1 - t),
 }
 
 
@@ -268,6 +276,16 @@ def fit_rows(q_net, optimizer, batch, target):
     F.huber_loss(predicted, target).backward()
     optimizer.step()
     return predicted.detach()
+
+
+def fit_with_shapes(q_net, optimizer, batch, target):
+    assert target.shape == batch.reward.shape == batch.terminated.shape
+    fit_gather(q_net, optimizer, batch, target)
+
+
+def fit_twice(*given):
+    fit_gather(*given)
+    fit_gather(*given)
 
 
 def fit_late_zero(q_net, optimizer, batch, target):
@@ -307,6 +325,8 @@ WRONG_FITS = {
     "not the largest": fit(column=lambda q, a: q.max(1).values),
     "uphill": fit(lambda p, t: -F.smooth_l1_loss(p, t)),
     "changes of the weights": fit(F.l1_loss),
+    "takes these columns from every row": fit(pairs, lambda q, a: q[:, a]),
+    "two steps": fit_twice,
 }
 
 RIGHT = [
@@ -330,7 +350,7 @@ RIGHT = [
         ],
     ),
     (check_target, [target_no_grad, target_detach, target_loop]),
-    (check_fit_once, [fit_gather, fit_rows, fit_late_zero]),
+    (check_fit_once, [fit_gather, fit_rows, fit_late_zero, fit_with_shapes]),
 ]
 WRONG = [
     (check_columns, WRONG_COLUMNS),
