@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from exercises import call, call_each, compare, exercise
+from exercises import Wrong, as_array, call, call_each, compare, exercise
 
 
 def _target(reward, terminated, next_value, gamma, *, ends=True, power=None, shift=0):
@@ -54,6 +54,11 @@ def check_n_step_target(function):
              (discounts * reward * to_last_end).sum(dim=1) + goes_on * bootstrap),
             ("That looks at the last step only; the game may end at any step of the window.",
              all_rewards + ~terminated[:, -1] * bootstrap),
+            ("That is the 1-step target: add the discounted rewards of all n steps.",
+             reward[:, 0] + gamma * ~terminated[:, 0] * next_value),
+            ("The discounts are in the reverse order: the first reward has γ⁰ = 1, the last γⁿ⁻¹.",
+             ((discounts.flip(0) * reward * (terminated.long().cumsum(dim=1)
+               - terminated.long() == 0)).sum(dim=1) + goes_on * bootstrap)),
             ("γ is an argument of the function; yours has a fixed value.",
              _target(*given[:3], 0.5)),
         ]  # fmt: skip
@@ -87,9 +92,18 @@ def check_probabilities(function):
             ("Divide by the sum, not by the largest.", powers / powers.max()),
             ("That is a softmax; priorities are in proportion to $p^α$.",
              np.exp(powers) / np.exp(powers).sum()),
+            ("Add ε after taking the absolute value, not before.",
+             np.abs(errors + epsilon) ** alpha / (np.abs(errors + epsilon) ** alpha).sum()),
+            ("Take the absolute value of the error, not its square.",
+             (errors**2 + epsilon) ** alpha / ((errors**2 + epsilon) ** alpha).sum()),
         ]  # fmt: skip
-        compare(call(function, errors, alpha, epsilon), powers / powers.sum(), "probabilities",
-                mistakes)  # fmt: skip
+        answer = call(function, errors, alpha, epsilon)
+        if np.isnan(as_array(answer)).any():
+            raise Wrong(
+                "some are NaN, as a power of a negative number is. A negative error is a "
+                "surprise, too: take the absolute value first."
+            )
+        compare(answer, powers / powers.sum(), "probabilities", mistakes)
 
 
 @exercise
@@ -154,7 +168,7 @@ def check_weights(function):
         stored = 1_000
         raw = (stored * probability) ** -beta
         mistakes = [
-            ("They are not normalised: divide by the largest weight of the batch, so that none is "
+            ("They are not normalised: divide by the largest weight in the batch, so that none is "
              "above 1.", raw),
             ("The other way round: a transition that is drawn often must count less.",
              (stored * probability) ** beta / ((stored * probability) ** beta).max()),
@@ -166,6 +180,9 @@ def check_weights(function):
              raw / raw.sum()),
             ("That divides by the mean, so some weights are above 1; divide by the largest.",
              raw / raw.mean()),
+            ("That cuts the weights off at 1; divide by the largest.", np.minimum(raw, 1)),
+            ("β is the power of the whole fraction, $(N P)^{-β}$.",
+             1 / (stored * probability**beta)),
             ("β is missing.", probability**-1.0 / (probability**-1.0).max()),
         ]  # fmt: skip
         answer = call(function, probability, stored, beta)

@@ -67,6 +67,12 @@ def shares(errors, alpha, epsilon):
     return p / p.sum()
 
 
+def signed_shares(errors, alpha, epsilon):
+    with np.errstate(invalid="ignore"):
+        p = (errors + epsilon) ** alpha
+    return p / p.sum()
+
+
 def rank_of(errors):
     """1 for the largest."""
     return (np.abs(errors)[:, None] <= np.abs(errors)).sum(axis=1)
@@ -153,6 +159,10 @@ WRONG = [
             "looks at the last step only": lambda r, t, v, g: (
                 (powers(r, g) * r).sum(1) + g ** r.shape[1] * ~t[:, -1] * v
             ),
+            "the 1-step target": lambda r, t, v, g: r[:, 0] + g * ~t[:, 0] * v,
+            "in the reverse order": lambda r, t, v, g: (
+                (powers(r, g).flip(0) * alive(t) * r).sum(1) + g ** r.shape[1] * ~t.any(1) * v
+            ),
             "a fixed value": lambda r, t, v, g: masked(r, t, v, 0.5),
             "got shape (5, 3)": lambda r, t, v, g: r,
         },
@@ -169,6 +179,9 @@ WRONG = [
             "after the division": lambda e, a, eps: shares(e, 1.0, eps) ** a,
             "take the absolute value": lambda e, a, eps: shares(np.maximum(e, 0), a, eps),
             "not by the largest": lambda e, a, eps: shares(e, a, eps) / shares(e, a, eps).max(),
+            "some are NaN": signed_shares,
+            "not before": lambda e, a, eps: shares(e + eps, a, 0.0),
+            "not its square": lambda e, a, eps: shares(e**2, a, eps),
             "softmax": lambda e, a, eps: torch.softmax(torch.tensor((np.abs(e) + eps) ** a), dim=0),
         },
     ),
@@ -211,6 +224,8 @@ WRONG = [
             "smallest weight": lambda p, n, b: p**-b / (p**-b).min(),
             "by the sum": lambda p, n, b: p**-b / (p**-b).sum(),
             "by the mean": lambda p, n, b: p**-b / (p**-b).mean(),
+            "cuts the weights off": lambda p, n, b: np.minimum((n * p) ** -b, 1),
+            "the whole fraction": lambda p, n, b: 1 / (n * p**b),
             "β is missing": lambda p, n, b: p.min() / p,
         },
     ),
