@@ -56,7 +56,7 @@ QUICK = start(
 # ## A decision that affects the future
 #
 # You travel from Seoul to Busan, with one stop on the way. Each road has a
-# cost. The road to Wonju is the cheaper first step, but not the whole trip.
+# cost. The road to Wonju is the cheaper first step. And the whole trip?
 
 # %%
 ROADS = {
@@ -352,7 +352,7 @@ print(f"0.95 to the power of 6: {0.95**6:.3f}")
 # %% [markdown]
 # From the corner, the reward comes with the seventh step, so it is discounted
 # six times: $0.95^6 = 0.735$. Running into the edge wastes a step, another
-# factor of 0.95. Down leads to a dead end and costs two.
+# factor of 0.95. Down leads into a dead end and wastes two.
 
 # %% [markdown]
 # ## Learning without a map: the Q-table
@@ -675,12 +675,12 @@ print("bins", np.digitize([-0.21, 0.21], edges).tolist(), "of ±0.21 rad")
 # %% [markdown]
 # ## Brain, Agent and Environment
 #
-# The **Brain** decides and learns. The
-# **Agent** asks its Brain for actions and passes on what happened. The
-# **Environment** runs the task and counts successes.
+# The **Brain** decides and learns. The **Agent** asks its Brain for actions and
+# passes on what happened. The **Environment** runs the task and counts
+# successes.
 #
-# The settings come from a common teaching version, and its 200 and 195 steps
-# from the older CartPole-v0.
+# Settings marked *teaching* are those of a common tutorial. Its 200 and 195
+# steps come from the older CartPole-v0.
 
 # %%
 from dataclasses import dataclass, replace
@@ -917,8 +917,8 @@ print(f"greedy, 20 episodes: mean {np.mean(greedy):.0f} agent steps, "
       f"shortest {min(greedy)}, longest {max(greedy)}")  # fmt: skip
 
 # %% [markdown]
-# **What you should see.** A seed fixes the random numbers of a training. One
-# seed proves little; here are 20, read from `results/`. (`%env DQN_STUDY=1` in
+# A seed fixes the random numbers of a training. One seed proves little, so here
+# are 20, read from `results/`. (`%env DQN_STUDY=1` in
 # a new first cell trains them again, which takes long.)
 
 # %% tags=["hide-input"]
@@ -1006,9 +1006,9 @@ print(verdict)
 #
 # Remove one part at a time: the future (γ = 0), the observation (one bin: all
 # states look alike), exploration (ε = 0). Also pay +1 for every step, as
-# CartPole does. Predict: which change hurts most?
-#
-# The 95 % intervals say where the mean over other seeds would probably lie.
+# CartPole does. Predict: which change hurts most? These trainings go on for 300
+# episodes, and we look at the last 100. A 95 % interval shows how uncertain a
+# mean is.
 
 
 # %%
@@ -1122,8 +1122,8 @@ show_table(["variant", "mean [agent steps]", "95 % interval"], rows)
 
 # %% [markdown]
 # Without a future (γ = 0) the agent is no better than random pushes: a fall
-# teaches it only about the last state. With one bin it is no better than the
-# worst blind policy.
+# teaches it only about the last state. One bin hurts most: it is no better than
+# the worst blind policy.
 
 # %% tags=["hide-input"]
 # @title What ε adds: the difference on the same seed, averaged
@@ -1137,11 +1137,11 @@ for name, (with_epsilon, without) in rewards.items():
 show_table(["what ε adds", "mean [agent steps]", "95 % interval"], rows)
 
 # %% [markdown]
-# With our reward ε costs 4 steps (1 to 7); its random pushes are part of these
-# episodes. Probably the table explores by itself: it starts at zero, and a fall
-# makes only *tried* actions negative, so the untried one is next. This is an
-# **optimistic start**. With +1 per step, what was tried looks better, and the
-# agent keeps its first habit. With this reward ε adds 38 steps (23 to 52).
+# With our reward ε costs 4 steps (1 to 7). Probably the table explores by
+# itself: it starts at zero, and a fall makes only *tried* actions negative, so
+# the untried one is next. This is an **optimistic start**. With +1 per step,
+# what was tried looks better than what was not, and the agent keeps its first
+# habit: there ε adds 38 steps (23 to 52).
 
 # %% [markdown]
 # ## Watch the agent
@@ -1254,8 +1254,8 @@ print(f"states of our table: {CONFIG.bins**4:,}")
 # %% [markdown]
 # ### A bug to recognize: the next state is this state
 #
-# Somebody passes `obs` where `next_obs` belongs. Nothing crashes. But the
-# target of a state is now its own best value, so no value ever spreads from one
+# Somebody passes `obs` where `next_obs` belongs. Nothing crashes. But the target
+# of a state now contains its own best value, so no value ever spreads from one
 # state to the state before.
 
 

@@ -340,7 +340,7 @@ def test_the_text_says_what_exploration_adds():
     paid = late("+1 per step") - late("+1 per step, ε = 0")
     assert len(shaped) == len(paid) == 50
     assert f"With our reward ε costs {-shaped.mean():.0f} steps" in text
-    assert f"With this reward ε adds {paid.mean():.0f} steps" in text
+    assert f"there ε adds {paid.mean():.0f} steps" in text
 
 
 @pytest.mark.parametrize("name", ["Agent", "Environment"])
