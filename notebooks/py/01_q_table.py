@@ -1254,9 +1254,9 @@ print(f"states of our table: {CONFIG.bins**4:,}")
 # %% [markdown]
 # ### A bug to recognize: the next state is this state
 #
-# Somebody passes `obs` where `next_obs` belongs. Nothing crashes. But the target
-# of a state now contains its own best value, so no value ever spreads from one
-# state to the state before.
+# Somebody passes `obs` where `next_obs` belongs. Nothing crashes. But the
+# target of a state now contains its own best value, so no value ever spreads
+# from one state to the state before.
 
 
 # %%
