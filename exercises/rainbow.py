@@ -66,7 +66,15 @@ def _check_batch(function, *given):
          _project(probability, reward, torch.ones(len(reward)), support)),
         ("The atoms were not moved.", probability),
     ]  # fmt: skip
-    answer = call(function, *given)
+    try:
+        answer = call(function, *given)
+    except (IndexError, RuntimeError) as error:
+        if "out of" not in str(error):
+            raise
+        raise Wrong(
+            f"{error}.\n  Some values land beyond the ends (`clamp` them first), and a value at "
+            "the last atom has no atom above it."
+        ) from error
     got = as_array(answer)
     fits = any(got.shape == expected.shape and np.allclose(got, as_array(m), atol=1e-5)
                for _, m in mistakes)  # fmt: skip
@@ -117,6 +125,8 @@ def check_c51_loss(function):
     compare(answer[1], loss - entropy, "KL divergences", [
         ("That is the cross-entropy again; subtract the entropy of the target.", loss),
         ("The entropy is added: its sign is wrong.", loss + entropy),
+        ("Target and prediction are swapped: the *target* weights the logarithms.",
+         (log_p.exp() * (log_p - (target + 1e-8).log())).sum(dim=1)),
         ("That is the negative KL divergence; it is never below 0.", entropy - loss),
         (mean, (loss - entropy).mean()), (mean, (loss - entropy).sum()),
     ])  # fmt: skip
@@ -140,6 +150,7 @@ def check_quantile_loss(function):
             ("The errors are squared, and that does not lead to a quantile.",
              (weight * u**2).mean()),
             ("That is the sum over the outcomes, not the mean.", (weight * u.abs()).sum()),
+            ("That is one loss for each outcome: return their mean.", weight * u.abs()),
             ("Both sides pull with τ; outcomes below θ should pull with 1 - τ.",
              (tau * u.abs()).mean()),
         ]  # fmt: skip
@@ -166,4 +177,10 @@ def check_noise(function):
             ("You add the two; the noise of a weight is their product.",
              squeezed[1][:, None] + squeezed[0]),
         ]  # fmt: skip
-        compare(call(function, a, b), expected, "the noise", mistakes)
+        answer = call(function, a, b)
+        if np.isnan(as_array(answer)).any():
+            raise Wrong(
+                "the noise is NaN where a draw is negative: f takes the root of |x|, and puts the "
+                "sign back."
+            )
+        compare(answer, expected, "the noise", mistakes)

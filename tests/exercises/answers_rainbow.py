@@ -67,6 +67,13 @@ def unclamped(probability, reward, discount, support):
     return (probability[:, :, None] * nearness.clamp(min=0)).sum(dim=1)
 
 
+def out_of_bounds(probability, reward, discount, support):
+    """Writes to atoms that do not exist."""
+    moved = reward[:, None] + discount[:, None] * support
+    below = ((moved - support[0]) / (support[1] - support[0])).floor().long()
+    return torch.zeros_like(probability).scatter_add_(1, below, probability)
+
+
 def symmetric(probability, reward, discount, support):
     """Takes the low end to be minus the high one."""
     low = -support[-1]
@@ -152,6 +159,11 @@ WRONG = [
                 c51(m, x)[0] + (m * m.log()).sum(1),
             ),
             "cross-entropy again": lambda m, x: (c51(m, x)[0],) * 2,
+            "expected KL divergences": lambda m, x: (c51(m, x)[0], 0 * c51(m, x)[1]),
+            "the *target* weights": lambda m, x: (
+                c51(m, x)[0],
+                (x.softmax(1) * (x.log_softmax(1) - (m + 1e-8).log())).sum(1),
+            ),
             "The entropy is added": lambda m, x: (c51(m, x)[0], c51(m, x)[0] + entropy(m)),
             "never below 0": lambda m, x: (c51(m, x)[0], -c51(m, x)[1]),
         },
@@ -172,6 +184,7 @@ WRONG = [
             "The atoms were not moved": lambda p, r, d, s: p,
             "same index twice": overwriting,
             "`clamp`": unclamped,
+            "has no atom above": out_of_bounds,
             "expected probabilities": symmetric,
             "of shape (6, 5)": lambda p, r, d, s: p.sum(dim=1),
         },
@@ -187,6 +200,9 @@ WRONG = [
             "squared": lambda theta, x, tau: (
                 torch.where(x > theta, tau, 1 - tau) * (x - theta) ** 2
             ).mean(),
+            "one loss for each": lambda theta, x, tau: (
+                torch.where(x > theta, tau, 1 - tau) * (x - theta).abs()
+            ),
             "not the mean": lambda theta, x, tau: len(x) * pinball(theta, x, tau),
             "Both sides": lambda theta, x, tau: tau * (x - theta).abs().mean(),
         },
@@ -194,6 +210,7 @@ WRONG = [
     (
         check_noise,
         {
+            "root of |x|": lambda a, b: torch.outer(b.sqrt(), a.sqrt()),
             "f is missing": lambda a, b: torch.outer(b, a),
             "sign is lost": lambda a, b: torch.outer(b.abs().sqrt(), a.abs().sqrt()),
             "(J, I)": lambda a, b: torch.outer(f(a), f(b)),

@@ -194,4 +194,5 @@ print(f"mean of 99 quantiles {values.mean():.2f}; of the lottery 1.80")
 # and its size does not grow with their number. An agent can ask for as many
 # quantiles as it wants, or for low ones only: that is the careful agent of the
 # previous exercise. The price: nothing forces the quantiles to be in order, and
-# the jump at τ = 0.7 is rounded off.
+# the jump at τ = 0.7 is rounded off. The mean of the 99 quantiles is 1.72, a
+# little below the true 1.80.
