@@ -18,8 +18,8 @@
 #
 # **Two changes to the replay memory, each measured alone.** On CartPole, 3-step
 # returns raise the mean score during training from 363 to 458 of 500 (20
-# seeds). Prioritized replay shows no difference there, yet it learns a task
-# with one rare reward from a fifth of the updates.
+# seeds). Prioritized replay shows no difference there. On a task with one rare
+# reward, though, it needs only a fifth of the updates.
 #
 # [1 Q-table](01_q_table.ipynb) → [2 Q-network](02_cartpole_dqn.ipynb) →
 # [3 target network](03_target_network.ipynb) → [4 Pong](04_pong_dqn.ipynb) →
@@ -52,9 +52,8 @@ QUICK = start(
 # **What changes from [notebook 3](03_target_network.ipynb):** what the memory
 # stores, how it samples, and the loss. Changed lines carry `# CHANGED`.
 #
-# **Papers:** Sutton 1988, *Learning to predict by the methods of temporal
-# differences*; Schaul et al. 2016, [*Prioritized experience
-# replay*](https://arxiv.org/abs/1511.05952).
+# **Papers:** Sutton 1988 (n-step returns); Schaul et al. 2016, [*Prioritized
+# experience replay*](https://arxiv.org/abs/1511.05952).
 
 # %% tags=["hide-input"]
 # @title The parts of the agent: the new memory is orange
@@ -81,9 +80,9 @@ show(figure, "06_parts")
 # ## n-step returns
 #
 # So far, a target on CartPole contains one reward and then **bootstraps**: it
-# uses the network's own estimate for the rest. So the news of a reward needs
-# ten rounds of updates to travel back ten steps. An **n-step return** sums $n$
-# rewards before it bootstraps:
+# uses the network's own estimate for the rest. So a reward needs at least ten
+# updates to travel back ten steps. An **n-step return** sums $n$ rewards before
+# it bootstraps:
 #
 # $$y_t = r_t + \gamma r_{t+1} + \dots + \gamma^{n-1} r_{t+n-1}
 #   + \gamma^n \max_a Q(s_{t+n}, a).$$
@@ -133,9 +132,8 @@ target = n_step_target(reward, terminated, next_value, gamma=0.5)
 print("targets", tuple(target.shape), target.tolist())
 
 # %% [markdown]
-# These are the rows of the table. With a value of 10 after the window, the
-# first target is 2.75 + 0.125 · 10 = 4. The second game is over, so its target
-# is 4.5.
+# These are the rows of the table, with a value of 10 after the window: 2.75 +
+# 0.125 · 10 = 4, and 4.5 for the game that is over.
 #
 # The agent sees one step at a time and keeps the last $n$ in a window. A full
 # window becomes one transition. At the end of an episode there are two cases:
@@ -205,9 +203,9 @@ for ends in (True, False):
 #
 # ### How far does a reward travel?
 #
-# An agent walks through twelve states from left to right, γ = 0.9. Only the
-# last step pays, 1. One *sweep* updates the value of every state once, from
-# left to right.
+# An agent walks through twelve states from left to right, with γ = 0.9. Only
+# the last step has a reward, 1. One *sweep* updates every state once, using the
+# values from before the sweep.
 
 
 # %%
@@ -254,14 +252,14 @@ show(figure, "06_chain")
 
 # %% [markdown]
 # Each sweep carries the reward $n$ states to the left, so $n=1$ needs twelve
-# sweeps and $n=3$ four.
+# sweeps, $n=3$ four and $n=5$ three.
 #
 # ### The price: off-policy bias
 #
 # The target claims: *take this action, then act as well as possible*. But the
 # rewards in the window come from what the agent really did, exploration
-# included. Suppose the best second action earns 0, and one time in five the
-# agent explores there and loses a point. The 2-step return contains this
+# included. Suppose the best actions earn 0, but one time in five the agent
+# explores in the second step and loses a point. The 2-step return contains this
 # mistake; the 1-step target asks for the best second action instead.
 
 
@@ -274,10 +272,10 @@ print(
 )
 
 # %% [markdown]
-# However long we train, the 2-step return says −0.18 where the truth is 0. This
-# is the **off-policy bias** of n-step returns: they measure the policy that
-# collected the data, not the greedy one. It shrinks with ε, but a replay memory
-# also holds steps from the time of large ε. A small $n$ keeps it small.
+# However long we train, the mean 2-step return stays at −0.18. This is the
+# **off-policy bias** of n-step returns: they measure the policy that collected
+# the data, not the greedy one. It shrinks with ε, but a replay memory also
+# holds steps from the time of large ε. A small $n$ limits it.
 
 # %% [markdown]
 # ## Prioritized replay
@@ -324,21 +322,22 @@ for alpha in (0.0, 0.5, 1.0):
     print(f"α = {alpha}:", probabilities([-1.0, 4.0], alpha, 0.0).round(3))
 
 # %% [markdown]
-# With α = 0.5, an error four times as large is drawn twice as often: ⅓ and ⅔.
+# With α = 0.5, four times the error means twice the draws: ⅓ and ⅔.
 
 # %% [markdown]
 # ## The sum tree
 #
 # Adding up a million priorities for each draw is too slow. A **sum tree** needs
-# only 20 steps. Its leaves are the priorities (in the memory, $p_i^\alpha$);
-# every other node is the sum of its two children:
+# only $\log_2 10^6\approx20$ steps. Its leaves are the priorities (in the
+# memory, $p_i^\alpha$); every other node is the sum of its two children:
 #
 # ```
 #                 10
 #            /          \
 #           4             6
 #         /   \         /   \
-#        3     1       4     2        index 0, 1, 2, 3
+#        3     1       4     2
+# index  0     1       2     3
 # ```
 #
 # To draw, pick a number between 0 and the total, say 5.5. The left half holds
@@ -347,9 +346,9 @@ for alpha in (0.0, 0.5, 1.0):
 # sums above it.
 
 # %% [markdown]
-# **Exercise 6.3** (●●○, 10 min) On which index does a number fall? Write it
-# without a tree, as slow as you like. First by hand: 0.2, 3.9 and 9.99. An
-# index with priority 0 must never be drawn.
+# **Exercise 6.3** (●●○, 10 min) On which index does a number fall? First by
+# hand, in the tree above: 0.2, 3.9 and 9.99. Then write a function without a
+# tree; it may be slow. An index with priority 0 must never be drawn.
 
 # %%
 from exercises.prioritized_nstep import check_find
@@ -382,11 +381,13 @@ for number in (0.2, 3.9, 5.5, 9.99):
     slow, fast = find([3, 1, 4, 2], number), tree.find([number])[0]
     print(f"{number:>5}: index {slow} without the tree, {fast} with it")
 tree[2] = 0.5
-print("index 2 set to 0.5: total", tree.total, "and 5.5:", tree.find([5.5])[0])
+print("index 2 set to 0.5: total", tree.total)
+print("  5.5: now index", tree.find([5.5])[0])
 
 # %% [markdown]
-# Both agree. Our tree does it for whole arrays of numbers, level by level; node
-# $i$ has the children $2i$ and $2i+1$:
+# Both agree. After the change the total is 6.5, and 5.5 falls on index 3. Our
+# tree works on whole arrays, level by level; node $i$ has the children $2i$ and
+# $2i+1$:
 
 # %%
 from helpers.runtime import show_source
@@ -438,17 +439,16 @@ show_table(
 print("CPU time in µs")
 
 # %% [markdown]
-# From a thousand to a million transitions, adding up all priorities takes
-# hundreds of times as long, the tree only about twice. (With a thousand, adding
-# up is faster.)
+# With a million transitions instead of a thousand, adding up all priorities
+# takes hundreds of times as long, the tree only about twice.
 #
 # ### Where priorities help most
 #
 # The *blind cliff walk* of the paper has $n$ states in a row. In each, the
-# right action leads on and the wrong one ends the game with nothing. Only the
-# right action in the last state pays, 1. Random play gets there once in $2^n$
-# games. We fill a memory with such games and learn a Q-table from one
-# transition after another:
+# right action leads to the next state, and the wrong one ends the game. Only
+# the right action in the last state has a reward, 1. Random play earns it once
+# in $2^n$ games. We fill a memory with such games and learn a Q-table, one
+# transition at a time:
 
 
 # %%
@@ -514,17 +514,17 @@ for how, colour in HOW.items():
           f"{found[-1].max():,})")  # fmt: skip
 axes.set(xscale="log", yscale="log", xlabel="transitions in the memory")
 axes.set(ylabel="updates until learned")
-axes.set(title="Blind cliff walk: priorities save most in a large memory")
+axes.set(title="Blind cliff walk: prioritized sampling needs fewer updates")
 axes.legend(fontsize=8, title="dots: 5 runs, lines: median", title_fontsize=8)
 show(figure, "06_cliff_walk")
 
 # %% [markdown]
 # With 2,046 transitions, uniform sampling needs 27,609 updates (median) and
-# prioritized sampling 5,352. Why such a difference? The reward is in a single
-# transition. Uniform sampling has to find that one first, then the one before
-# it, and so on. Priorities lead straight there. They are not perfect, since
-# they know only the error at the *last* visit. Always taking the largest
-# current error needs 377 updates.
+# prioritized sampling 5,352. The reward is in a single transition. Uniform
+# sampling has to find that one again and again, then the one before it, and so
+# on. Once prioritized sampling has found it, the large error brings it back
+# soon. But priorities know only the error at the *last* visit. Always taking
+# the largest current error needs 377 updates.
 
 # %% [markdown]
 # ## Importance weights
@@ -532,31 +532,32 @@ show(figure, "06_cliff_walk")
 # Priorities have a side effect. A lottery ticket pays 1 in one of ten games, so
 # it is worth 0.1. A win is always a surprise and is replayed too often, so the
 # value becomes too high. **Importance sampling** corrects an average over the
-# wrong distribution: it weights each sample by its right probability, here
-# $1/N$, divided by the one that was used. Each loss is multiplied by its
-# **importance weight**
+# wrong distribution: it weights each sample by its right probability ($1/N$
+# with $N$ stored transitions), divided by the one that was used. Each loss is
+# multiplied by its **importance weight**
 #
 # $$w_i = \left(\frac{1/N}{P(i)}\right)^{\beta}
 #   = \bigl(N\,P(i)\bigr)^{-\beta}.$$
 
 # %% tags=["nbval-check-output"]
-chance, outcome = np.array([0.1, 0.9]), np.array([1.0, 0.0])
+chance, outcome = np.array([0.1, 0.9]), np.array([1.0, 0.0])  # win, lose
 for exponent in (0.0, 0.4, 1.0):
     value = 0.5
     for _ in range(1_000):
         error = outcome - value
         drawn = chance * np.abs(error)  # α = 1
         drawn = drawn / drawn.sum()
-        weight = (drawn / chance) ** -exponent
+        weight = (drawn / chance) ** -exponent  # right: chance
         value += 0.1 * (drawn * weight * error).sum()
     print(f"β = {exponent}: the ticket seems to be worth {value:.2f}")
 
 # %% [markdown]
-# Without weights (β = 0) the agent learns 0.25, two and a half times too much.
-# The full correction, β = 1, gives 0.10.
+# Without weights (β = 0) the agent learns 0.25. The full correction (β = 1)
+# gives 0.10, which is right.
 #
-# **Exercise 6.4** (●●○, 10 min) Compute importance weights, and divide them by
-# the largest one in the batch. Does `number_stored` matter then?
+# **Exercise 6.4** (●●○, 10 min) Compute importance weights. Very large weights
+# would make very large steps, so divide them by the largest one in the batch.
+# Does `number_stored` still matter?
 
 # %%
 from exercises.prioritized_nstep import check_weights
@@ -579,10 +580,12 @@ def importance_weights(probability, number_stored, beta):
 
 
 # %% [markdown]
+# `number_stored` does not matter: $N^{-\beta}$ is in every weight and cancels
+# out.
+#
 # ### What do we divide by?
 #
-# Very large weights would make very large steps, so implementations rescale
-# them, in three ways:
+# Implementations rescale the weights in three ways:
 #
 # - **batch maximum** (Dopamine, our memory): divide by the largest weight in
 #   the batch;
@@ -599,7 +602,8 @@ shares, batch = np.array([0.1, 0.2, 0.3, 0.4]), [2, 3]
 weights = 1 / (len(shares) * shares)
 print("all weights        ", weights.round(3))
 print("batch, as they are ", weights[batch].round(3))
-print("batch maximum      ", (weights[batch] / weights[batch].max()).round(3))
+ours = importance_weights(shares[batch], len(shares), beta=1.0)
+print("batch maximum      ", ours.round(3))
 print("memory maximum     ", (weights[batch] / weights.max()).round(3))
 by_rank = 1 / np.array([4, 3, 2, 1])  # the largest error has rank 1
 rank_weights = by_rank.sum() / (len(by_rank) * by_rank)
@@ -627,8 +631,9 @@ def beta(config, agent_steps):
 
 # %% [markdown]
 # Tree and weights together make the memory. Each TD error must come back to its
-# own transition. So a *key* says in which slot that is stored and how often the
-# slot had been written; if it has been overwritten since, the error is dropped.
+# own transition. So every drawn transition has a *key*: its slot, and how often
+# that slot has been written. If the slot is overwritten before the error comes
+# back, the error is dropped.
 
 # %%
 from helpers.prioritized import Priorities, PrioritizedReplayMemory
@@ -748,8 +753,8 @@ def loss_and_errors(batch, weight, q_net, target_net, config):
 
 
 # %% [markdown]
-# To see later what was replayed, the memory counts draws, beside those of a
-# uniform memory:
+# For a later figure, our memory counts its draws, and those of a uniform
+# memory:
 
 
 # %%
@@ -943,7 +948,8 @@ brain = run.brain
 print(f"{brain.updates:,} updates, {brain.copies} copies to the target network")
 
 # %%
-print(f"test of the last weights: {run.test.mean:.0f} ± {run.test.std:.0f}")
+test = run.test
+print(f"test of the last weights: {test.mean:.0f} ± {test.std:.0f} agent steps")
 brain.q_net.load_state_dict(run.best)
 test = evaluate(brain.greedy, ARENA, TEST_SEEDS)
 print(f"test of the best weights: {test.mean:.0f} ± {test.std:.0f} agent steps")
@@ -968,10 +974,11 @@ show(figure, "06_mine")
 print(verdict)
 
 # %% [markdown]
-# The greedy evaluations say what the agent has learned; while exploring, it
-# also pushes at random. Dips to 200 in the first half are normal, as the grey
-# range shows. Two common failures: with γ instead of γⁿ, every fall seems near;
-# and if TD errors go back to the wrong transitions, priorities are noise.
+# Both tests are at 497 of 500. Early dips are normal: up to 17,500 agent steps,
+# the worst of the other seeds is always below 300. Our dip to about 250 at
+# 25,000 is deeper than any of theirs there (351). Two common failures: with γ
+# instead of γⁿ, falls seem nearer than they are; and if TD errors go back to
+# the wrong transitions, priorities are noise.
 
 # %% [markdown]
 # ## What is replayed most?
@@ -1045,17 +1052,18 @@ header = ["agent steps to the fall", "uniform draws", "our draws", "ratio"]
 show_table(header, table)
 
 # %% [markdown]
-# The fall itself is not replayed most: the network soon knows that it is
-# coming. The peak is six to eight agent steps before, with more than twice as
-# many draws as from a uniform memory. There the outcome is decided.
+# In this training, poles that lean 2° or more are replayed more than uniformly.
+# The fall itself is not replayed most. The peak is six to ten agent steps
+# before it, with more than twice as many draws as from a uniform memory. A
+# likely reason: there, the outcome is still open.
 
 # %% [markdown]
 # ## What does each part bring?
 #
 # 20 seeds for each variant. *Mean over the training* averages the 20 greedy
 # evaluations of a training, *IQM* is its interquartile mean over the seeds,
-# *solved* means one evaluation of at least 475. Brackets: 95 % bootstrap
-# intervals.
+# *last* is the final evaluation, *solved* means one evaluation of at least 475.
+# Brackets: 95 % bootstrap intervals.
 
 # %% tags=["hide-input"]
 # @title Levels of all variants, 20 seeds each
@@ -1102,8 +1110,8 @@ corrected = show_differences(variants, 475, np.random.default_rng(0))
 # %% [markdown]
 # **n-step returns help.** Over the training, 3 steps bring +96 agent steps (78
 # to 117) and 5 steps +109 (88 to 130); both survive the correction. In the
-# other two columns nothing does, although 3 steps reach 475 earlier by 4,625
-# agent steps (1,750 to 7,875).
+# other two columns nothing does. That includes reaching 475 earlier with 3
+# steps, by 4,625 agent steps (1,750 to 7,875).
 #
 # **Prioritized replay alone: no difference shown** (−1, from −25 to +21). And
 # on top of 3 steps?
@@ -1118,8 +1126,7 @@ corrected = show_differences(top, 475, np.random.default_rng(0))
 # %% [markdown]
 # None shown either: +8 (−9 to +24). One possible reason, which we have not
 # tested: the 12,256 mini-batches of 128 draw each of the 50,000 transitions
-# about 31 times anyway. And many of them are useful; the blind cliff walk has
-# one good transition in 2,046.
+# about 31 times on average.
 
 # %% [markdown]
 # ## Watch the agent
@@ -1222,14 +1229,14 @@ check_learned(
 # %% [markdown]
 # ## Summary
 #
-# - An n-step return sums n rewards before it bootstraps, with γⁿ. News travels
-#   n steps per update; the price is off-policy bias.
+# - An n-step return sums n rewards before it bootstraps, with γⁿ. A reward
+#   travels n steps back per update; the price is off-policy bias.
 # - Prioritized replay samples in proportion to $p_i^\alpha$; a sum tree does
-#   that with about 20 additions per draw, even for a million transitions.
-# - Importance weights correct the average that priorities distort; β says how
-#   far.
-# - On CartPole, n-step returns help. For prioritized replay no difference was
-#   shown.
+#   that in about 20 steps per draw, even for a million transitions.
+# - Importance weights correct the average that priorities distort; β says by
+#   how much.
+# - On CartPole, n-step returns raise the mean over the training. Prioritized
+#   replay shows no difference.
 #
 # **Next:** [notebook 7](07_rainbow.ipynb) learns whole distributions of returns
 # and combines everything.
@@ -1248,10 +1255,10 @@ check_learned(
 # | n in Rainbow | 3 | 3, and 5 for comparison |
 # | windows cut off by a time limit | not mentioned | dropped |
 #
-# On 57 Atari games, the median score (human = 100 %) rose from 117 % with
-# Double DQN to 140 % with prioritized replay added. In Rainbow, leaving out
-# n-step returns or priorities cost most (Hessel et al. 2017, Table 2 and Figure
-# 3).
+# On 57 Atari games, after 200 million emulator frames, the median score (human
+# = 100 %) rose from 117 % with Double DQN to 140 % with prioritized replay
+# added. In Rainbow, leaving out n-step returns or priorities cost most (Hessel
+# et al. 2017, Table 2 and Figure 3).
 
 # %% [markdown]
 # ### The variants of the comparison
@@ -1337,13 +1344,13 @@ ratios = [prioritized / uniform for uniform, prioritized in speeds]
 print(f"ratio {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 # %% [markdown]
-# An update with priorities costs more. If both learn equally much per update,
-# uniform sampling wins by the clock.
+# In the recorded run, prioritized replay makes about 0.8 times as many updates
+# per second. If both learn equally much per update, uniform sampling is faster.
 
 # %% [markdown]
 # ### Exercises
 #
-# Answers are in [the solutions](solutions/06_prioritized_nstep.ipynb); try
+# Answers are in [the solutions](solutions/06_prioritized_nstep.ipynb). Try
 # first.
 #
 # **Exercise 6.6** (●●○, 15 min) Take n = 3, and write γ instead of γⁿ in
