@@ -80,7 +80,7 @@ def plot_band(axes, curves, label):
     grid = np.unique(np.concatenate([x for x, _ in curves.values()]))
     values = np.array([np.interp(grid, x, y) for x, y in curves.values()])
     axes.fill_between(grid, values.min(0), values.max(0), color="0.85", label=label)
-    axes.plot(grid, np.median(values, axis=0), color="0.55", linewidth=1)
+    axes.plot(grid, np.median(values, axis=0), color="0.55", linewidth=1, label="their median")
 
 
 def plot_learning_curve(

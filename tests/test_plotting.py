@@ -48,7 +48,7 @@ def test_learning_curve_draws_episodes_mean_goal_and_band():
     figure = plot_learning_curve([1, 2, 3], title="t", ylabel="y", goal=2, band=band)
     axes = figure.axes[0]
     labels = axes.get_legend_handles_labels()[1]
-    assert labels == ["range of 2 seeds", "one episode", "mean of the last 100", "goal: 2"]
+    assert labels == ["range of 2 seeds", "their median", "one episode", "mean of the last 100", "goal: 2"]
     assert (axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) == ("t", "episode", "y")
     plt.close(figure)
 
