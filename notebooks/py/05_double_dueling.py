@@ -992,8 +992,8 @@ show(
 # %% [markdown]
 # No difference survives the correction for these 12 comparisons. The largest
 # is that of dueling without the mean: its last agents balance 63 steps less
-# (13 to 122; corrected p = 0.19). DQN already solves this task on all 20
-# seeds, so there is little to gain.
+# (13 to 122). DQN already solves this task on all 20 seeds, so there is little
+# to gain.
 
 # %% [markdown]
 # Does an agent that expects more play worse? Compare seeds *within* a method.
@@ -1002,25 +1002,42 @@ show(
 
 # %% tags=["hide-input"]
 # @title Predicted return and score, one dot per seed
+from scipy.stats import pearsonr
+
+
+def show_correlations(names, columns):
+    """Table of r of predicted return and score over seeds; Holm over it."""
+    rows, p_values = [], []
+    for title, name in names.items():
+        m = measures(name)
+        for column in columns:
+            r, p = pearsonr(m["predicted return"], m[column])
+            rows.append([f"{title}: {column}", f"{r:+.2f}", f"{p:.4f}"])
+            p_values.append(p)
+    for row, p in zip(rows, corrected_p_values(p_values), strict=True):
+        row.append(f"{p:.3f}" + (" *" if p < 0.05 else ""))
+    show_table(["predicted return and …", "r", "p", "corrected p"], rows)
+
+
 figure, panels = plt.subplots(
     1, 2, figsize=(7, 3.2), sharey=True, layout="constrained"
 )
 for (method, number), name in AGENTS.items():
     axes, m = panels[0 if number == 2 else 1], measures(name)
     x, y = m["predicted return"], m["score [agent steps]"]
-    label = f"{method}: r = {np.corrcoef(x, y)[0, 1]:+.2f}"
-    axes.scatter(x, y, s=20, color=COLOURS[method], label=label)
+    axes.scatter(x, y, s=20, color=COLOURS[method], label=method)
     axes.set(title=f"{number} actions", xlabel="predicted return")
     axes.legend(fontsize=8)
 panels[0].set_ylabel("score [agent steps]")
 figure.suptitle("One dot per seed", fontsize=11)
 show(figure, "05_correlation")
+show_correlations(titles, ["score [agent steps]"])
 
 # %% [markdown]
-# The strongest correlation, −0.50, has p = 0.03, and 0.11 after Holm's
-# correction for four: no relation is shown here. With another reward there is
-# one (see *Going deeper*). In short: overestimation can hurt, as in the small
-# MDP, but how much an agent overestimates does not tell you how well it plays.
+# None of the four survives Holm's correction, so no relation is shown here.
+# With another reward there is one (see *Going deeper*). In short:
+# overestimation can hurt, as in the small MDP, but how much an agent
+# overestimates does not tell you how well it plays.
 
 # %% [markdown]
 # ## What you should see
@@ -1254,23 +1271,18 @@ plain = {title: f"plain_{name}" for title, name in titles.items()}
 forms = {"predicted return": ".1f", **forms}
 del forms["overestimation"]
 show_comparison(plain, pairs, forms)
-rows = []
-for title, name in plain.items():
-    prediction, last = late(name, "predicted"), measures(name)["last score"]
-    r = np.corrcoef(prediction, last)[0, 1]
-    rows.append([title, f"{r:+.2f}"])
-show_table(["", "r (predicted return, last score)"], rows)
+show_correlations(plain, ["score [agent steps]", "last score"])
 
 # %% [markdown]
 # With 16 actions Double DQN predicts 4.6 less (3.2 to 5.9); with 2 actions no
 # difference is shown. The last scores differ a lot: 126 steps less for Double
 # DQN with 16 actions (45 to 207), 111 more with 2 (8 to 213). Neither survives
-# the correction for 9 comparisons (p = 0.06 and 0.27). The first agrees with
-# what we saw with −1 for the fall; the second is at most a hint.
+# the correction for 9 comparisons. The first agrees with what we saw with −1
+# for the fall; the second is at most a hint.
 #
-# Within each method, agents that predict more score less. Two of these
-# correlations survive Holm's correction for four: −0.73 (p = 0.001) and −0.58
-# (p = 0.02). They do not show which of the two causes the other.
+# Within each method, agents that predict more score less: all eight
+# correlations are negative, and three survive. They do not show which of the
+# two causes the other.
 
 # %% [markdown]
 # ### Differences from the papers
