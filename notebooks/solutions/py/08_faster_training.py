@@ -26,9 +26,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 from helpers.colab import install_missing
-from helpers.runtime import ROOT
 
-install_missing(ROOT / "requirements.txt")
+install_missing()
 
 # %% [markdown]
 # **Exercise 8.6**
