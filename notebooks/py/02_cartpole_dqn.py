@@ -315,7 +315,7 @@ print("targets", tuple(target.shape), [round(y, 2) for y in target.tolist()])
 # %% [markdown]
 # ## The prediction: `gather` picks Q(s, a)
 #
-# The targets are those of the table. The network returns Q-values for both
+# The targets follow the table's formula. The network returns Q-values for both
 # actions, (B, 2), but we only know what followed the action taken.
 # `q.gather(1, index)` picks from each row the column that `index` names. It
 # wants `index` as (B, 1), and returns (B, 1) as well.
@@ -359,12 +359,13 @@ show(draw_gather(q, index, picked), "02_gather")
 # %% [markdown]
 # **A bug without an error message: (B, 1) minus (B,).** Targets have shape
 # (B,). If the prediction keeps its (B, 1), PyTorch *broadcasts*: it compares
-# every prediction with every target. The loss still falls, because the network
-# learns the mean of all targets.
+# every prediction with every target, so all predictions are pulled towards the
+# mean of the targets. (`F.smooth_l1_loss` warns about it; a minus sign does
+# not.)
 
 # %% tags=["nbval-check-output"]
 wrong = picked - target  # (3, 1) minus (3,)
-print("wrong:", tuple(wrong.shape), "differences, most of the wrong pairs")
+print("wrong:", tuple(wrong.shape), "differences, most of unrelated rows")
 right = picked[:, 0] - target  # (3,) minus (3,)
 print("right:", tuple(right.shape), [round(e, 2) for e in right.tolist()])
 
@@ -481,7 +482,7 @@ print(f"after the step: w = {w.item():.1f}, Q = {2 * w.item():.1f}")
 # weight's gradients, so a weight moves by roughly the learning rate per update.
 #
 # The target contains the same weights, but we treat it as a constant.
-# Following only the prediction's half of the gradient makes this a
+# Following only the prediction's part of the gradient makes this a
 # **semi-gradient** method.
 
 # %% [markdown]
@@ -782,7 +783,7 @@ print(f"{len(lengths)} episodes, {sum(lengths):,} agent steps")
 print(f"{brain.updates:,} updates, {seconds:.0f} seconds of CPU time")
 
 # %% [markdown]
-# Short games at first, then a steep climb, then perfect games with a relapse.
+# Short games at first, then a steep climb, then full games with one relapse.
 # How well does the agent play greedily, in another environment?
 
 # %%
@@ -927,9 +928,9 @@ show(figure, "02_seeds")
 # start is normal.
 #
 # The tenth seed reached a mean of 182 over 20 games. It still balanced for 200
-# steps in episode 136; in episode 142 it fell after 10, and stayed there. At
-# the end it always pushes left. No line of code differs. (One in ten: 95 %
-# interval 0.3 % to 45 %.)
+# steps in episode 136; in episode 142 it fell after 10, and stayed there:
+# what you get from always pushing one way. Only the seed differs. (One in ten:
+# 95 % interval 0.3 % to 45 %.)
 
 # %% [markdown]
 # Two common failures:
@@ -1004,11 +1005,11 @@ for column in ("agent_steps", "cpu_seconds"):
 # finishes sooner. (Open dot: not solved, a lower bound.)
 
 # %% [markdown]
-# ## What happens without replay, or with larger steps?
+# ## What happens with a tiny memory, or larger steps?
 #
-# Each panel changes one thing. **Without replay**: the memory holds only the
-# last 32 transitions. Two larger **learning rates**. A **longer task**: 500
-# agent steps, solved at 495. And the **bug**: (B, 1) minus (B,).
+# Each panel changes one thing. **Almost no replay**: the memory holds only the
+# last 32 transitions, one mini-batch. Two larger **learning rates**. A **longer
+# task**: 500 agent steps, solved at 495. And the **bug**: (B, 1) minus (B,).
 
 
 # %%
@@ -1028,7 +1029,7 @@ class Broadcast(Brain):
 
 LONG = replace(CONFIG, max_agent_steps=500, goal_agent_steps=495)
 VARIANTS = {
-    "no_replay": ("without replay", Brain, replace(CONFIG, capacity=32)),
+    "no_replay": ("a memory of only 32", Brain, replace(CONFIG, capacity=32)),
     "mid": ("learning rate 3e-4", Brain, replace(CONFIG, lr=3e-4)),
     "fast": ("learning rate 1e-3", Brain, replace(CONFIG, lr=1e-3)),
     "long": ("500 steps to balance", Brain, LONG),
@@ -1059,15 +1060,15 @@ figure.supylabel("mean of the last 20 [agent steps]", fontsize=10)
 show(figure, "02_variants")
 
 # %% [markdown]
-# - **Without replay** all ten seeds succeed, but later: after 223 to 357
-#   episodes. Each of the nine solved by both takes longer.
+# - **With a memory of 32** all ten seeds succeed, but later: after 223 to 357
+#   episodes. A long memory buys speed here.
 # - **Learning rate 3e-4** solves 8 seeds, and sooner: 34 to 95 episodes.
 # - **1e-3** solves 2; the other eight end at 9 steps. Seven seeds fail only
 #   with 1e-3, none only with 1e-4: p = 0.016 (exact McNemar test), or 0.06
 #   when corrected for the five comparisons (Holm).
-# - **500 steps**: six seeds solve it, three end at 9 steps. Against nine, no
-#   difference is shown (p = 0.38, uncorrected).
-# - **The bug** solves none (corrected p = 0.02), without any error message.
+# - **500 steps**: six seeds solve it, three end at 9 steps, one goes up and
+#   down. No difference to nine of ten is shown (p = 0.38, uncorrected).
+# - **The bug** solves none (corrected p = 0.02).
 
 # %% [markdown]
 # ## Why a moving target is trouble
@@ -1120,14 +1121,13 @@ print(f"their targets by {fresh[-1, 1]:.3f}")
 print(f"with held targets, predictions moved by {held[-1, 0]:.3f}")
 
 # %% [markdown]
-# With fresh targets, the predictions moved by 0.37 and their targets by 0.36,
-# although nothing new was observed. The network chases its own tail. With held
-# targets the predictions move by 0.04 and settle.
+# With fresh targets, the predictions moved by 0.37 and their targets by 0.36:
+# the goal moves along with each step, whether towards the right values or away
+# from them. With held targets the predictions move by 0.04 and settle.
 #
-# So why does it work at all with fresh targets? The smaller the updates, the
-# more slowly the targets move: nine of ten seeds succeed at 1e-4, two at 1e-3
-# (a hint, not a proof: p = 0.06). The price is slower learning, and there is no
-# guarantee.
+# One reason why it can work with fresh targets: the smaller the updates, the
+# more slowly the targets move. The learning rates above fit that, but a large
+# rate can also fail by itself.
 
 # %% [markdown]
 # ## Summary
