@@ -16,10 +16,10 @@
 # %% [markdown]
 # # 5 · Double DQN and dueling networks
 #
-# **Q-learning overestimates; two changed lines remove much of the error.** On
-# CartPole with 16 actions, where no return can exceed 0, DQN predicts +2.6 and
-# Double DQN +1.0 (20 seeds). Yet Double DQN plays worse there. You also build
-# a dueling network, and learn to compare methods fairly.
+# **Q-learning overestimates; two changed lines can remove much of the error.**
+# On CartPole with 16 actions, where no return can exceed 0, DQN predicts +2.6
+# and Double DQN +1.0 (20 seeds). Yet Double DQN plays worse there. You also
+# build a dueling network, and learn to compare methods fairly.
 #
 # [1 Q-table](01_q_table.ipynb) → [2 Q-network](02_cartpole_dqn.ipynb) →
 # [3 target network](03_target_network.ipynb) → [4 Pong](04_pong_dqn.ipynb) →
@@ -230,11 +230,11 @@ axes.legend(fontsize=9)
 show(figure, "05_tabular")
 
 # %% [markdown]
-# The optimal agent goes left in 5 % of the episodes, when exploration picks
-# left. In episode 20, 94 % of the Q-learning runs go left: some action in B
-# was lucky so far, and the maximum believes it. Double Q-learning is at 9 % by
-# episode 100. Here overestimation *does* make a worse agent, because it
-# favours one action over the other.
+# With ε = 0.1, even the optimal agent goes left in 5 % of the episodes: half of
+# the random actions. In episode 20, 94 % of the Q-learning runs go left: some
+# action in B was lucky so far, and the maximum believes it. Double Q-learning
+# is at 9 % by episode 100. Here overestimation *does* make a worse agent,
+# because it favours one action over the other.
 
 # %% [markdown]
 # ## Double DQN
@@ -279,7 +279,8 @@ def td_target(batch, q_net, target_net, gamma):
 #
 # **Exercise 5.2** (●●○, 10 min). Write Double DQN's target. `next_q` holds the
 # Q-network's values of the next observations, `next_target_q` the target
-# network's.
+# network's. Here `terminated` is Boolean: use `~terminated` where `td_target`
+# has `1 - batch.terminated`.
 
 # %%
 from exercises.double_dueling import check_double_target
@@ -334,10 +335,10 @@ for name, rule in {"DQN": td_target, "Double DQN": double_target}.items():
 # $$Q(s,a) = V(s) + A(s,a)
 # - \tfrac{1}{|\mathcal A|}\textstyle\sum_{a'} A(s,a').$$
 #
-# Now every update trains $V$, whatever the action was. For example, $V=10$ and
-# $A=(1,5,0)$ with mean 2 give $Q=(9,13,8)$.
+# Now every update trains $V$, whichever action was taken. For example, $V=10$
+# and $A=(1,5,0)$ with mean 2 give $Q=(9,13,8)$.
 #
-# **Exercise 5.3** (●○○, 5 min). Write this sum for a batch.
+# **Exercise 5.3** (●○○, 5 min). Write this formula for a batch.
 
 # %%
 from exercises.double_dueling import check_combine
@@ -482,7 +483,7 @@ for name, config in {"plain": DQN, "dueling": DUELING}.items():
 # %% [markdown]
 # ## The Brain and the training loop
 #
-# The Brain is that of notebook 3; new is that it picks one of two target
+# The Brain is that of notebook 3, except that it now picks one of two target
 # rules.
 
 # %%
@@ -676,7 +677,7 @@ for n, r in zip(length, actual_return(length, fell, 0.99), strict=True):
 # %% [markdown]
 # An early fall costs almost 1; a fall after 100 steps is discounted to 0.37.
 # `train` runs one training, evaluates it on the way, and keeps the best
-# weights, as in notebook 3.
+# weights (of equally good ones, the earliest).
 
 # %%
 from collections import namedtuple
@@ -824,9 +825,9 @@ figure.suptitle("Predictions above 0 are impossible returns", fontsize=11)
 show(figure, "05_predicted")
 
 # %% [markdown]
-# Each thin line is a seed. All end above 0: every agent expects the
-# impossible. The maximum is at work, since 16 actions raise the predictions
-# and Double DQN lowers them.
+# Each thin line is a seed. All end above 0: every agent expects the impossible.
+# Both expectations come true: 16 actions raise the predictions, and Double DQN
+# lowers them. This is what we would see if the maximum were to blame.
 
 # %% [markdown]
 # **How to read the comparisons below.** Two methods ran on the same 20 seeds,
@@ -834,11 +835,15 @@ show(figure, "05_predicted")
 # **bootstrap interval** says how that mean might vary with other seeds: draw
 # as many differences with replacement, take their mean, repeat 10,000 times,
 # keep the middle 95 %.
-#
-# We make **multiple comparisons**, and at the 5 % level one in twenty looks
-# significant by luck alone. **Holm's correction** multiplies the smallest of
-# $m$ p-values by $m$, the next by $m-1$, and so on; no value may be smaller
-# than the one before. A star marks what is still below 0.05.
+
+# %% [markdown]
+# A **p-value** is the probability of a mean difference at least this far from 0
+# if the method made no difference; we get it by flipping the signs of the
+# differences at random. We make **multiple comparisons**: even if nothing
+# differs, about one in twenty has p < 0.05 by luck alone. **Holm's correction**
+# multiplies the smallest of $m$ p-values by $m$, the next by $m-1$, and so on;
+# no value may be smaller than the one before. A star marks what is still below
+# 0.05.
 
 # %% [markdown]
 # **Exercise 5.4** (●●○, 10 min). Correct p-values yourself. For 0.01, 0.04 and
@@ -948,22 +953,22 @@ forms = {
 show_comparison(titles, pairs, forms)
 
 # %% [markdown]
-# Double DQN removes 1.6 of an overestimation of 2.6 with 16 actions, and 0.3
-# of 0.6 with
-# 2. Why the rest remains is not shown here. One reason may be that the two
-#    networks are at most 64 updates apart and share errors.
+# Double DQN removes 1.6 of an overestimation of 2.6 with 16 actions, and with 2
+# actions 0.3 of 0.6. Why the rest remains is not shown here. One reason may be
+# that the two networks are at most 64 updates apart and share errors.
 #
 # But Double DQN does not play better. With 2 actions no difference is shown.
-# With 16 it plays *worse*: its last agents balance 134 steps less (61 to 211).
-# We do not know why; only that less overestimation did not help.
+# With 16 it plays *worse*: its last agents balance for 134 fewer steps (61 to
+# 211). We do not know why; only that less overestimation did not help. DQN
+# itself scores 50 less with 16 actions than with 2 (18 to 81).
 
 # %% [markdown]
 # ## Do they play better?
 #
 # An **ablation** adds or removes one part at a time, at the same budget and on
 # the same seeds. "Solved" means that 100 greedy episodes lasted 475 steps on
-# average at least once during the training. The last variant is dueling
-# without the subtracted mean.
+# average at least once during the training. IQM is the mean of the middle half
+# of the seeds. The last variant is dueling without the subtracted mean.
 
 # %% tags=["hide-input"]
 # @title Five variants, 20 seeds each
@@ -991,9 +996,9 @@ show(
 
 # %% [markdown]
 # No difference survives the correction for these 12 comparisons. The largest
-# is that of dueling without the mean: its last agents balance 63 steps less
-# (13 to 122). DQN already solves this task on all 20 seeds, so there is little
-# to gain.
+# difference in episode length is that of dueling without the mean: its last
+# agents balance for 63 fewer steps (13 to 122). DQN's last agents balance for
+# all 500 steps on all 20 seeds, so only the speed of learning could improve.
 
 # %% [markdown]
 # Does an agent that expects more play worse? Compare seeds *within* a method.
@@ -1036,8 +1041,8 @@ show_correlations(titles, ["score [agent steps]"])
 # %% [markdown]
 # None of the four survives Holm's correction, so no relation is shown here.
 # With another reward there is one (see *Going deeper*). In short:
-# overestimation can hurt, as in the small MDP, but how much an agent
-# overestimates does not tell you how well it plays.
+# overestimation can hurt, as in the small MDP, but on CartPole the method that
+# overestimates less does not play better.
 
 # %% [markdown]
 # ## What you should see
@@ -1051,8 +1056,9 @@ show_correlations(titles, ["score [agent steps]"])
 # ## Watch the agent
 #
 # We push the pole every 40 steps. The bars show V and both advantages, on one
-# scale for the whole game. V falls when a push brings the pole closer to a
-# fall; the advantages stay small next to it.
+# scale from −0.3 to 0.1: a bar that ends three quarters of the way along means
+# 0. The first pushes hardly change V. Later the cart has drifted to the right,
+# and V falls to about −0.2.
 
 # %%
 from helpers.animation import animated_png, overlay_q_values
@@ -1085,13 +1091,12 @@ display(image)
 # %% [markdown]
 # ## Summary
 #
-# - The maximum of noisy estimates is too high on average, and more so with
-#   more actions. In a small MDP this makes Q-learning choose wrong.
-# - Double DQN: the Q-network selects, the target network evaluates. On
-#   CartPole it overestimates less, but plays no better (2 actions) or worse
-#   (16).
-# - Dueling: Q = V + A − mean A. The mean makes V and A identifiable. No gain
-#   is shown on CartPole.
+# - The maximum of noisy estimates is too high on average, and more so with more
+#   actions. In a small MDP this makes Q-learning choose the wrong action.
+# - Double DQN: the Q-network selects, the target network evaluates. On CartPole
+#   it overestimates less, but plays no better (2 actions) or worse (16).
+# - Dueling: Q = V + A − mean A. The mean makes V and A identifiable. No gain is
+#   shown on CartPole.
 # - Comparisons are paired over seeds, with intervals, and corrected for their
 #   number.
 #
@@ -1255,9 +1260,9 @@ print(f"V from {value.min():.2f} to {value.max():.2f}")
 print(f"A(right) − A(left) from {right.min():.2f} to {right.max():.2f}")
 
 # %% [markdown]
-# V is highest along a diagonal, where the pole leans to one side and turns
-# back to the other. The advantage changes its sign along the same diagonal.
-#
+# V is highest along a diagonal, where the pole leans to one side and turns back
+# to the other. The advantage changes its sign along a similar diagonal: red
+# means push left, blue push right.
 
 # %% [markdown]
 # ### With a reward of 1 per agent step
@@ -1275,12 +1280,16 @@ show_correlations(plain, ["score [agent steps]", "last score"])
 
 # %% [markdown]
 # With 16 actions Double DQN predicts 4.6 less (3.2 to 5.9); with 2 actions no
-# difference is shown. The last scores differ a lot: 126 steps less for Double
-# DQN with 16 actions (45 to 207), 111 more with 2 (8 to 213). Neither survives
-# the correction for 9 comparisons. The first agrees with what we saw with −1
-# for the fall; the second is at most a hint.
-#
-# Within each method, agents that predict more score less: all eight
+# difference is shown. Predicting less is not overestimating less: with 16
+# actions the prediction exceeds the actual return by 6.8 for Double DQN and by
+# 5.5 for DQN, since Double DQN's agents also fall earlier. The last scores
+# differ a lot: 126 steps less for Double DQN with 16 actions (45 to 207), 111
+# more with 2 (8 to 213). Neither survives the correction for 9 comparisons. The
+# first agrees with what we saw with −1 for the fall; the second is at most a
+# hint.
+
+# %% [markdown]
+# Within each method, agents that predict more tend to score less: all eight
 # correlations are negative, and three survive. They do not show which of the
 # two causes the other.
 
@@ -1290,7 +1299,7 @@ show_correlations(plain, ["score [agent steps]", "last score"])
 # | | Papers | Here |
 # |---|---|---|
 # | task | Atari games from pixels | CartPole, four numbers |
-# | target copies (Double DQN) | every 30,000 frames | every 64 updates |
+# | target copies | every 10,000 frames (tuned: 30,000) | every 64 updates |
 # | dueling streams | 512 units each | 64 units each |
 # | gradients into the shared layer | scaled by 1/√2 | not scaled |
 # | number of weights | more than DQN | about the same |
