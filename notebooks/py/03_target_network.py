@@ -740,8 +740,7 @@ show(figure, "03_greedy_and_exploring")
 # %% [markdown]
 # The exploring mean covers the last 100 episodes of an agent that acted partly
 # at random and kept changing. The greedy evaluations rise, fall and finally
-# jump to
-# 500. We keep the weights of the jump.
+# jump to 500 steps. We keep the weights of the jump.
 
 # %% tags=["hide-input"]
 # @title Save the trained agent as a checkpoint, with a card that describes it
@@ -813,7 +812,7 @@ print(f"agent steps until solved: {ends[0]:,} to {ends[-1]:,}, mean "
 # All 20 seeds reach a greedy mean of 490 (the dashed line is the goal, 475).
 # That takes 2,500 to 30,000 agent steps, or 1 to 15 seconds of CPU time. A
 # usual curve starts between 150 and 450, drops to about 100, and then jumps to
-# 500.
+# 500 steps.
 #
 # Two common failures:
 #
@@ -1247,12 +1246,12 @@ lowest = load_curves(path, "agent_steps", "lowest").values()
 print(f"lowest target of a single fall: {min(y.min() for _, y in lowest):.0f}")
 
 # %% [markdown]
-# Without the mask the mean target of a fall drifts to about −9 within 5,000
-# agent steps, and one single target reaches −62, although no return is below
-# −1. The learning curve does not show it: all 10 seeds with the bug solve the
-# task, in 11,500 agent steps on average. The same seeds with the mask take
+# Without the mask the mean target of a fall drifts to between −9 and −13 within
+# 5,000 agent steps, and one single target reaches −62, although no return is
+# below −1. The learning curve does not show it: all 10 seeds with the bug solve
+# the task, in 11,500 agent steps on average. The same seeds with the mask take
 # 13,750; the difference, 2,250 (95 % interval −3,500 to 8,750), shows nothing.
-# A fall that seems to cost 9 and not 1 is still worth avoiding. So look at the
+# A fall that seems to cost 10 and not 1 is still worth avoiding. So look at the
 # targets of terminal transitions, not only at the curve.
 
 # %% [markdown]
@@ -1375,7 +1374,7 @@ for name, config in {"HARD": HARD, "SOFT": SOFT}.items():
 figure, panels = plt.subplots(1, 3, figsize=(7.5, 2.8), sharey=True,
                               layout="constrained")  # fmt: skip
 for axes, name in zip(panels, ["hard", "soft", "soft_2025"], strict=True):
-    draw_seeds(axes, name, name.upper() + "\n")
+    draw_seeds(axes, name, name.upper())
     axes.title.set_fontsize(9)
 panels[0].set_ylabel("greedy mean [agent steps]")
 show(figure, "03_recipes")
