@@ -30,7 +30,6 @@ from helpers.colab import install_missing
 install_missing()
 
 # %%
-
 import numpy as np
 import torch
 import torch.nn.functional as F
