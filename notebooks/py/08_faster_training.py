@@ -995,8 +995,8 @@ corrected = show_differences(variants, 475, np.random.default_rng(0))
 # and the copies, no difference is shown. Two changes may even *cost* sample
 # efficiency: one cart solved it at least 3,252 agent steps earlier than eight
 # (1,128 to 5,502), and with 16 updates the mean was 39 higher (6 to 71) than
-# with 8. Neither survives the correction, and both make an agent step 1.7 to
-# 1.8 times as expensive. For one cart, that about cancels out.
+# with 8. Neither survives the correction, and both make an agent step almost
+# twice as expensive. In the medians, that more than cancels the gain.
 
 # %% [markdown]
 # So two of the five settings pay off: 3-step returns save agent steps, and half
