@@ -1199,7 +1199,6 @@ show_table(
 )
 
 # %%
-
 net, _ = STAGES["end"]
 games = make_pong(2 if QUICK else 10, clip_rewards=False)
 limit = 2_000 if QUICK else 6_000  # agent steps; then a game counts as it is
