@@ -2370,7 +2370,7 @@ show_table(
 # | CartPole | stable-baselines3 (RL Zoo) | here |
 # |---|---|---|
 # | reward | +1 for each step | −1 at the fall, else 0 |
-# | inputs | as they come | divided by their typical size |
+# | inputs | unscaled | divided by their typical size |
 # | network | 2 × 256 units | 2 × 128 |
 # | environments | 1 | 8 |
 # | updates | 128 of 64 rows every 256 steps | 8 of 128 every 64 |
