@@ -959,8 +959,8 @@ show_comparison(titles, pairs, forms)
 #
 # But Double DQN does not play better. With 2 actions no difference is shown.
 # With 16 it plays *worse*: its last agents balance for 134 fewer steps (61 to
-# 211). We do not know why; only that less overestimation did not help. DQN
-# itself scores 50 less with 16 actions than with 2 (18 to 81).
+# 211). We do not know why; only that less overestimation did not help. The
+# row of 16 against 2 actions mixes two recordings, so read it with care.
 
 # %% [markdown]
 # ## Do they play better?
