@@ -1,5 +1,7 @@
 """Checks for notebook 02: mini-batches, targets, predictions, the loss, one gradient step."""
 
+import time
+
 import numpy as np
 import torch
 from torch import nn
@@ -101,6 +103,31 @@ def check_ring(ring):
     small.push("a")
     if len(small) != 1:
         raise Wrong(f"pushed one item into a ring of 5: expected len() 1, got {len(small)}")
+    few, many = _seconds_of_push(ring, 10), _seconds_of_push(ring, 100_000)
+    if many > 20 * few:
+        raise Wrong(
+            f"a push takes {1e6 * few:.1f} µs into a ring of 10, and {1e6 * many:.1f} µs into one "
+            "of 100,000.\n  `pop(0)`, like any other shift, moves every item: write over the oldest."
+        )
+
+
+def _seconds_of_push(ring, capacity):
+    """Return the seconds of one push into a full ring, the fastest of 50."""
+    memory = ring(capacity)
+    started = time.perf_counter()
+    for item in range(capacity):
+        memory.push(item)
+        if time.perf_counter() - started > 3:
+            raise Wrong(
+                f"filling a ring of {capacity:,} takes more than 3 seconds.\n  Does each push move "
+                "all the other items? Write over the oldest instead."
+            )
+    took = []
+    for item in range(50):
+        started = time.perf_counter()
+        memory.push(item)
+        took.append(time.perf_counter() - started)
+    return min(took)
 
 
 @exercise

@@ -98,7 +98,33 @@ class RingDeque(RingList):
         return list(self.kept)
 
 
+class RingModulo(RingList):
+    def __init__(self, capacity):
+        self.places, self.pushes = [None] * capacity, 0
+
+    def push(self, item):
+        self.places[self.pushes % len(self.places)] = item
+        self.pushes += 1
+
+    def items(self):
+        return self.places[: len(self)]
+
+    def __len__(self):
+        return min(self.pushes, len(self.places))
+
+
+class RingPop(RingList):
+    """Moves all items at each push, once full."""
+
+    def push(self, item):
+        if len(self.kept) == self.capacity:
+            self.kept.pop(0)
+        self.kept.append(item)
+
+
 class RingSlice(RingList):
+    """Copies all items at each push."""
+
     def push(self, item):
         self.kept = [*self.kept, item][-self.capacity :]
 
@@ -192,6 +218,8 @@ WRONG_RINGS = {
     "Always overwrite the oldest": NewestOut,
     "len()": WrongLength,
     "share one list": Shared,
+    "`pop(0)`": RingPop,
+    "move all the other items": RingSlice,
 }
 
 
@@ -331,7 +359,7 @@ WRONG_FITS = {
 
 RIGHT = [
     (check_columns, [columns_zip, columns_fields, columns_stack]),
-    (check_ring, [RingList, RingDeque, RingSlice]),
+    (check_ring, [RingList, RingDeque, RingModulo]),
     (
         check_pick,
         [
