@@ -5,14 +5,24 @@ import hashlib
 import json
 import os
 import resource
+import stat
+import subprocess
+import sys
 import tempfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from helpers.checkpoint import load_checkpoint, load_weights, read_card, save_checkpoint
+from helpers.checkpoint import (
+    load_checkpoint,
+    load_weights,
+    read_card,
+    save_checkpoint,
+    write_atomically,
+)
 
 
 def trained():
@@ -90,11 +100,13 @@ def test_what_is_flushed_is_the_whole_file_before_it_gets_its_name(tmp_path, mon
     path, seen = tmp_path / "a.safetensors", []
 
     def fsync(descriptor):
-        seen.append((os.fstat(descriptor).st_size, path.exists()))
+        seen.append((os.fstat(descriptor), path.exists()))
 
     monkeypatch.setattr(os, "fsync", fsync)
     save_checkpoint(path, {"x": torch.zeros(1000)})
-    assert seen == [(path.stat().st_size, False)]
+    (file, named), (folder, renamed) = seen
+    assert file.st_size == path.stat().st_size and not named
+    assert stat.S_ISDIR(folder.st_mode) and renamed  # the new name is flushed as well
     assert path.stat().st_mode & 0o777 == 0o644
 
 
@@ -158,11 +170,110 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         save_checkpoint(tmp_path / "file" / "a.safetensors", {"x": 1})
 
 
-def test_something_that_is_not_json_is_refused_before_writing(tmp_path):
-    for state in ({"x": object()}, {(1, 2): 3}):
-        with pytest.raises(TypeError):
-            save_checkpoint(tmp_path / "a.safetensors", state)
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize(
+    "state, card, named",
+    [
+        ({"a": [1, object()]}, None, r"state\.a\.1: .*got object"),
+        ({"x": np.float32(1)}, None, r"state\.x: .*got float32; write float"),
+        ({"a": {(1, 2): 3}}, None, r"as keys of state\.a, got \(1, 2\)"),
+        ({"x": 2}, {"scores": [1, np.float32(2)]}, r"card\.scores\.1: .*got float32"),
+        ({"x": 2}, {"score": torch.tensor(3.0)}, r"card\.score: .*got Tensor"),
+        ({"x": 2}, {"config": {"seed": np.int64(2)}}, r"card\.config\.seed: .*got int64"),
+    ],
+)
+def test_what_cannot_be_stored_is_named_and_the_old_pair_stays(tmp_path, state, card, named):
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, {"x": 1}, card={"score": 1})
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(TypeError, match=named):
+        save_checkpoint(path, state, card)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    assert load_checkpoint(path) == {"x": 1}
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_a_disk_that_is_full_for_the_card_leaves_the_old_pair(tmp_path, monkeypatch, fails):
+    path, flush, calls = tmp_path / "a.safetensors", os.fsync, []
+    save_checkpoint(path, {"x": 1}, card={"score": 1})
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == fails:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(path, {"x": 2}, card={"score": 2})
+    assert load_checkpoint(path) == {"x": 1} and read_card(path)["score"] == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "a.safetensors"]
+
+
+def test_a_checkpoint_without_a_card_does_not_keep_the_card_of_the_one_before(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, {"x": 1}, card={"score": 1})
+    save_checkpoint(path, {"x": 2})
+    assert load_checkpoint(path) == {"x": 2} and read_card(path) is None
+
+
+def test_names_with_dots_have_cards_of_their_own(tmp_path):
+    for name in ("run_0.5", "run_0.6", "run_0.6.safetensors"):
+        save_checkpoint(tmp_path / name, {"x": name}, card={"name": name})
+    assert (tmp_path / "run_0.5.json").exists()
+    assert read_card(tmp_path / "run_0.5") == {**read_card(tmp_path / "run_0.5"), "name": "run_0.5"}
+    assert load_checkpoint(tmp_path / "run_0.5") == {"x": "run_0.5"}
+    assert read_card(tmp_path / "run_0.6.safetensors")["name"] == "run_0.6.safetensors"
+
+
+def test_the_target_of_a_link_is_replaced_and_keeps_its_mode(tmp_path):
+    (tmp_path / "real").mkdir()
+    path, target = tmp_path / "a.safetensors", tmp_path / "real" / "b.safetensors"
+    save_checkpoint(target, {"x": 1})
+    target.chmod(0o640)
+    path.symlink_to(target)
+    save_checkpoint(path, {"x": 2})
+    assert path.is_symlink() and load_checkpoint(target) == {"x": 2}
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+
+
+def test_the_leftovers_of_a_killed_save_go_with_the_next_one(tmp_path):
+    killed = (
+        "import os, sys\nfrom helpers import checkpoint\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), 9)\n"
+        "checkpoint.save_checkpoint(sys.argv[1], {'x': 2})\n"
+    )
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, {"x": 1})
+    assert subprocess.run([sys.executable, "-c", killed, path]).returncode == -9
+    alive = tmp_path / f".a.safetensors.{os.getppid()}.x.tmp"  # of a process that still runs
+    alive.touch()
+    assert len(list(tmp_path.iterdir())) == 3 and load_checkpoint(path) == {"x": 1}
+    save_checkpoint(path, {"x": 3})
+    assert sorted(tmp_path.iterdir()) == sorted([path, alive])
+
+
+def test_what_is_no_checkpoint_is_told(tmp_path):
+    path = tmp_path / "a.safetensors"
+    with pytest.raises(OSError, match="the folder"):
+        save_checkpoint(tmp_path, {"x": 1})
+    with pytest.raises(FileNotFoundError, match="a folder is there"):
+        load_checkpoint(tmp_path)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(ValueError, match=r"Git LFS pointer.*git lfs pull"):
+        load_checkpoint(path)
+    save_checkpoint(path, {"x": 1}, card={})
+    for device in ("gpu", "cuda:99"):
+        with pytest.raises(ValueError, match=f"expected a device .*got '{device}'"):
+            load_checkpoint(path, device)
+    (tmp_path / "a.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"expected a JSON object in .*a\.json, got a list"):
+        load_checkpoint(path)
+
+
+def test_two_files_of_one_name_in_two_folders_stay_apart(tmp_path):
+    write_atomically(tmp_path / "one" / "a", b"1")
+    write_atomically(tmp_path / "two" / "a", b"2")
+    assert (tmp_path / "one" / "a").read_bytes() == b"1"
 
 
 def test_missing_damaged_and_foreign_files_are_told_apart(tmp_path):
