@@ -8,7 +8,8 @@ from collections import namedtuple
 
 import numpy as np
 
-from helpers.replay import FrameReplayMemory, ReplayMemory, _check_batch, _check_count
+from helpers.checks import check_count
+from helpers.replay import FrameReplayMemory, ReplayMemory, check_batch
 
 Sample = namedtuple("Sample", "batch keys weight")
 Sample.__doc__ = """What a prioritized memory draws.
@@ -29,7 +30,7 @@ class SumTree:
     """
 
     def __init__(self, capacity):
-        self.capacity = _check_count("capacity", capacity)
+        self.capacity = check_count("capacity", capacity)
         self._depth = (self.capacity - 1).bit_length()
         self._first_leaf = 1 << self._depth
         self._node = np.zeros(2 * self._first_leaf)
@@ -160,7 +161,7 @@ class PrioritizedReplayMemory(Priorities, ReplayMemory):
 
     def sample(self, batch_size, beta):
         """Draw a Sample of ``batch_size`` transitions; ``beta`` = 1 corrects the bias in full."""
-        _check_batch(batch_size, len(self))
+        check_batch(batch_size, len(self))
         slots = self._tree.draw(batch_size, self.rng)
         keys = np.stack([slots, self._written[slots]], axis=1)
         return Sample([self._ring[i] for i in slots], keys, self._weights(slots, beta))
@@ -190,7 +191,7 @@ class PrioritizedFrameReplayMemory(Priorities, FrameReplayMemory):
 
     def sample(self, batch_size, beta):
         """Draw a Sample whose batch is a FrameBatch."""
-        _check_batch(batch_size, len(self))
+        check_batch(batch_size, len(self))
         slots = self._tree.draw(batch_size, self.rng)
         for _ in range(50):
             env, slot = np.divmod(slots, self._slots)

@@ -8,6 +8,15 @@ from collections import namedtuple
 
 import numpy as np
 
+from helpers.checks import (
+    check_count,
+    check_flags,
+    check_reward,
+    check_rewards,
+    check_rng,
+    check_shape,
+)
+
 Transition = namedtuple("Transition", "obs action reward next_obs terminated")
 Transition.__doc__ = """One turn of the loop: what was seen, done, earned and seen next.
 
@@ -24,25 +33,9 @@ float32, the factor of max Q(next_obs): γ^m after m rewards, 0 after a terminal
 """
 
 
-def _check_count(name, value):
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"expected {name} to be a whole number >= 1, got {value!r}")
-    return int(value)
-
-
-def _check_rng(rng):
-    if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"expected rng = np.random.default_rng(seed), got {type(rng).__name__}")
-    return rng
-
-
-def _check_shape(name, value, shape):
-    if np.shape(value) != shape:
-        raise ValueError(f"expected {name} of shape {shape}, got {np.shape(value)}")
-
-
-def _check_batch(batch_size, stored):
-    if _check_count("batch_size", batch_size) > stored:
+def check_batch(batch_size, stored):
+    """Refuse to draw more transitions than are stored."""
+    if check_count("batch_size", batch_size) > stored:
         got = f"got {batch_size}: push more first, or ask for a smaller batch"
         raise ValueError(f"expected batch_size <= {stored} stored transitions, {got}")
 
@@ -54,17 +47,20 @@ class ReplayMemory:
     """
 
     def __init__(self, capacity, rng):
-        self.capacity = _check_count("capacity", capacity)
-        self.rng = _check_rng(rng)
+        self.capacity = check_count("capacity", capacity)
+        self.rng = check_rng(rng)
         self._ring = []
         self._head = 0  # where the next transition goes once the ring is full
 
     def push(self, obs, action, reward, next_obs, terminated):
-        """Store one transition, in place of the oldest one when the ring is full."""
-        _check_shape("next_obs", next_obs, np.shape(obs))
-        if not np.isfinite(reward):
-            raise ValueError(f"expected a finite reward, got {reward}: look at the environment")
-        transition = Transition(obs, action, reward, next_obs, bool(terminated))
+        """Store a copy of one transition, in place of the oldest one when the ring is full."""
+        obs, next_obs = np.array(obs), np.array(next_obs)
+        check_shape("next_obs", next_obs, obs.shape)
+        if not (np.isfinite(obs).all() and np.isfinite(next_obs).all()):
+            raise ValueError("expected finite observations, got NaN or infinity")
+        if not isinstance(terminated, (bool, np.bool_)):
+            raise ValueError(f"expected terminated to be True or False, got {terminated!r}")
+        transition = Transition(obs, action, check_reward(reward), next_obs, bool(terminated))
         if len(self._ring) < self.capacity:
             self._ring.append(transition)
         else:
@@ -73,11 +69,45 @@ class ReplayMemory:
 
     def sample(self, batch_size):
         """Draw a list of ``batch_size`` transitions, at most as many as are stored."""
-        _check_batch(batch_size, len(self))
+        check_batch(batch_size, len(self))
         return [self._ring[i] for i in self.rng.integers(len(self), size=batch_size)]
 
     def __len__(self):
         return len(self._ring)
+
+
+def _not_continued(obs, seen, has_ended):
+    """Say which stack does not continue the one seen before it, and the most likely reason.
+
+    Args:
+        obs: (N, stack, H, W) uint8, now pushed.
+        seen: like obs, pushed before; black at the start of an episode.
+        has_ended: (N,) bool, the episode ended with the push before.
+    """
+    i = int((obs[:, :-1] != seen[:, 1:]).any((1, 2, 3)).argmax())
+    obs, seen = obs[i], seen[i]
+    if has_ended[i]:
+        why = (
+            "its episode has ended, so the next step should show the last stack again; make the "
+            "vector environment with autoreset_mode=AutoresetMode.NEXT_STEP"
+        )
+    elif (obs[:0:-1] == seen[1:]).all():
+        why = "expected the newest frame last, got it first"
+    elif not seen.any() and (obs == obs[-1]).all():
+        why = (
+            "the first frame of an episode is repeated; make FrameStackObservation with "
+            'padding_type="zero"'
+        )
+    elif not seen.any():
+        why = (
+            "expected the first step of an episode, got one from its middle; if the environment "
+            "reuses its arrays (copy=False), push a copy"
+        )
+    elif not obs[:-1].any():
+        why = "a new episode began without an end; after envs.reset(), use a new memory"
+    else:
+        why = "a step was left out, or the environment reuses its arrays (copy=False): push a copy"
+    return f"the stack of environment {i} does not continue: {why}"
 
 
 class FrameReplayMemory:
@@ -103,9 +133,9 @@ class FrameReplayMemory:
     def __init__(
         self, capacity, num_envs, rng, *, frame_shape=(84, 84), stack=4, n_step=1, gamma=0.99
     ):
-        self.capacity, self.rng = _check_count("capacity", capacity), _check_rng(rng)
-        self.num_envs, self.stack = _check_count("num_envs", num_envs), _check_count("stack", stack)
-        self.n_step, self.gamma = _check_count("n_step", n_step), float(gamma)
+        self.capacity, self.rng = check_count("capacity", capacity), check_rng(rng)
+        self.num_envs, self.stack = check_count("num_envs", num_envs), check_count("stack", stack)
+        self.n_step, self.gamma = check_count("n_step", n_step), float(gamma)
         if not 0 <= self.gamma <= 1:
             raise ValueError(f"expected gamma in [0, 1], got {gamma}")
         self._slots = self.capacity // self.num_envs
@@ -123,6 +153,7 @@ class FrameReplayMemory:
         self._last_frames = 0  # how many of them hold such a frame
         self._next_depth = np.zeros(self.num_envs, np.uint8)
         self._was_terminated, self._was_truncated = np.zeros((2, self.num_envs), bool)  # last push
+        self._seen = np.zeros((self.num_envs, self.stack, *frame_shape), np.uint8)  # last push
 
     @property
     def nbytes(self):
@@ -133,28 +164,32 @@ class FrameReplayMemory:
         """Store one step of every environment; the autoreset step is left out.
 
         Args:
-            obs: (N, stack, H, W) uint8, what the agents saw *before* acting.
+            obs: (N, stack, H, W) uint8, what the agents saw *before* acting, the newest frame
+                last; each continues the stack of the step before it, and an episode begins with
+                black frames.
             action: (N,) integers in 0..255.
             reward: (N,) finite numbers.
             terminated: (N,) bool, the game ended with this step.
             truncated: (N,) bool, the time limit ended it.
 
         Raises:
-            ValueError: on another shape, dtype or range, or a reward that is not finite.
+            ValueError: on another shape, dtype or range, a reward that is not finite, or a stack
+                that does not continue the one before it.
         """
-        obs, action, reward = np.asarray(obs), np.asarray(action), np.asarray(reward)
-        terminated, truncated = np.asarray(terminated, bool), np.asarray(truncated, bool)
-        _check_shape("obs", obs, (self.num_envs, self.stack, *self._frame.shape[-2:]))
+        obs, action, reward = np.asarray(obs), np.asarray(action), check_rewards(reward)
+        terminated = check_flags("terminated", terminated)
+        truncated = check_flags("truncated", truncated)
+        check_shape("obs", obs, self._seen.shape)
         if obs.dtype != np.uint8:
             raise ValueError(f"expected obs of dtype uint8, got {obs.dtype}")
         columns = dict(action=action, reward=reward, terminated=terminated, truncated=truncated)
         for name, value in columns.items():
-            _check_shape(name, value, (self.num_envs,))
-        if not np.isfinite(reward).all():
-            raise ValueError(f"expected finite rewards, got {reward}: look at the environment")
+            check_shape(name, value, (self.num_envs,))
         if (action.astype(np.uint8) != action).any():
             raise ValueError(f"expected actions to be whole numbers in 0..255, got {action}")
         is_reset = self._was_terminated | self._was_truncated
+        if not np.array_equal(obs[:, :-1], self._seen[:, 1:]):
+            raise ValueError(_not_continued(obs, self._seen, is_reset))
         env = np.flatnonzero(~self._was_terminated)  # a terminal's last frame is never needed
         slot = self._head[env]
         self._store(env, slot, obs[env, -1])
@@ -171,6 +206,8 @@ class FrameReplayMemory:
         self._next_depth[is_reset] = 0
         self._was_terminated = terminated & ~is_reset
         self._was_truncated = truncated & ~terminated & ~is_reset
+        self._seen[:] = obs
+        self._seen[is_reset] = 0  # a new episode begins with black frames
 
     def sample(self, batch_size):
         """Draw a mini-batch (FrameBatch), every complete transition equally likely.
@@ -192,7 +229,7 @@ class FrameReplayMemory:
 
     def _draw(self, batch_size):
         """Environment and offset (0: its oldest slot) of complete transitions, (B,) each."""
-        _check_batch(batch_size, len(self))
+        check_batch(batch_size, len(self))
         env, offset = self._draw_any(batch_size)
         for _ in range(20):  # redraw the few rows that are not complete
             bad = np.flatnonzero(~self._is_complete(env, offset))

@@ -218,13 +218,17 @@ def frames(pushes=60, capacity=60, **how):
     return memory, play(memory, GAMES, pushes)
 
 
+def go_on(memory, pushes):
+    """Continue both games, without an end."""
+    for _ in range(pushes):
+        stacks = np.concatenate([memory._seen[:, 1:], np.ones((2, 1, H, W), np.uint8)], 1)
+        memory.push(stacks, np.zeros(2, int), np.zeros(2), *np.zeros((2, 2), bool))
+
+
 def test_new_frames_get_the_highest_priority_so_far():
     memory, _ = frames(pushes=20, capacity=200, alpha=0.5, epsilon=0.5)
     memory.update_priorities(memory.sample(4, 1.0).keys, np.full(4, 8.5))
-    for _ in range(2):
-        memory.push(
-            np.zeros((2, 4, H, W), np.uint8), np.zeros(2, int), np.zeros(2), *np.zeros((2, 2), bool)
-        )
+    go_on(memory, 2)
     newest = np.arange(2) * memory._slots + (memory._head - 1) % memory._slots
     assert memory._tree[newest] == pytest.approx(9.0**0.5)
 
@@ -267,7 +271,7 @@ def test_frame_after_a_truncation_has_no_priority():
 def test_late_priorities_of_frames_are_dropped():
     memory, _ = frames(pushes=200)  # the ring has gone round
     keys = memory.sample(32, 1.0).keys
-    play(memory, GAMES, 60)
+    go_on(memory, 60)
     before = memory._tree[np.arange(memory._tree.capacity)].copy()
     memory.update_priorities(keys, np.full(32, 1e6))
     np.testing.assert_array_equal(memory._tree[np.arange(memory._tree.capacity)], before)

@@ -84,10 +84,35 @@ def test_what_is_refused_is_named_and_not_stored():
         memory.sample(0)
     with pytest.raises(ValueError, match=r"next_obs of shape \(4,\), got \(3,\)"):
         memory.push(np.zeros(4), 0, 0.0, np.zeros(3), False)
-    for reward in (np.nan, np.inf, -np.inf):
-        with pytest.raises(ValueError, match=f"expected a finite reward, got {reward}"):
+    for reward in (np.nan, np.inf, -np.inf, 1e39):
+        with pytest.raises(ValueError, match=r"expected a finite reward \(in float32\), got"):
             memory.push(np.zeros(4), 0, reward, np.zeros(4), False)
+    for reward in (None, "1", 1j, [1.0], np.ones(2), np.array(1.0)):
+        with pytest.raises(ValueError, match="expected the reward to be one real number, got"):
+            memory.push(np.zeros(4), 0, reward, np.zeros(4), False)
+    for terminated in (None, np.nan, "False", 0, 1.0, [True]):
+        with pytest.raises(ValueError, match="expected terminated to be True or False, got"):
+            memory.push(np.zeros(4), 0, 0.0, np.zeros(4), terminated)
+    for obs, next_obs in ((np.nan, 0), (0, np.nan), (np.inf, 0)):
+        with pytest.raises(ValueError, match="expected finite observations"):
+            memory.push(np.full(4, obs), 0, 0.0, np.full(4, next_obs), False)
     assert len(memory) == 1
+
+
+def test_numpy_numbers_and_flags_are_welcome():
+    memory = ReplayMemory(10, rng())
+    memory.push(np.zeros(4), 0, np.float32(0.5), np.zeros(4), np.bool_(True))
+    memory.push(np.zeros(4), 0, np.int64(2), np.zeros(4), np.False_)
+    memory.push(np.zeros(4), 0, 2, np.zeros(4), False)
+    assert [(t.reward, t.terminated) for t in memory._ring] == [(0.5, True), (2, False), (2, False)]
+
+
+def test_what_is_pushed_is_copied():
+    memory, obs, next_obs = ReplayMemory(10, rng()), np.zeros(4), np.ones(4)
+    memory.push(obs, 0, 0.0, next_obs, False)
+    obs[:], next_obs[:] = 7, 8  # as an environment that reuses its arrays does
+    (stored,) = memory.sample(1)
+    assert stored.obs.tolist() == [0] * 4 and stored.next_obs.tolist() == [1] * 4
 
 
 # --- FrameReplayMemory: games and a reference -------------------------------------------------
@@ -462,6 +487,71 @@ def test_stacks_are_those_that_ale_showed(pushes):
     assert_same(*all_rows(memory), references, 3, 0.5)
 
 
+# --- FrameReplayMemory: stacks that do not continue -------------------------------------------
+
+
+def vectorise(padding="zero", mode=gym.vector.AutoresetMode.NEXT_STEP, copy=True):
+    def make():
+        return gym.wrappers.FrameStackObservation(
+            gym.wrappers.TimeLimit(Counter(), 8), 4, padding_type=padding
+        )
+
+    return gym.vector.SyncVectorEnv([make] * 2, copy=copy, autoreset_mode=mode)
+
+
+def push_all(envs, turn=lambda obs: obs, left_out=(), reset_at=None):
+    """Play 40 steps at random and push what the environment shows, turned as asked."""
+    memory = FrameReplayMemory(200, 2, rng(), frame_shape=(H, W))
+    obs, _ = envs.reset(seed=3)
+    over = np.zeros(2, bool)
+    for i in range(40):
+        if i == reset_at:
+            obs, _ = envs.reset(seed=4)
+        if over.any() and envs.metadata["autoreset_mode"] == gym.vector.AutoresetMode.DISABLED:
+            obs, _ = envs.reset(options={"reset_mask": over})
+        next_obs, reward, terminated, truncated, _ = envs.step(np.zeros(2, int))
+        if i not in left_out:
+            memory.push(turn(obs), np.zeros(2, int), reward, terminated, truncated)
+        obs, over = next_obs, terminated | truncated
+
+
+MODES = gym.vector.AutoresetMode
+
+
+@pytest.mark.parametrize(
+    "envs, how, message",
+    [
+        (dict(mode=MODES.SAME_STEP), {}, "has ended.*AutoresetMode.NEXT_STEP"),
+        (dict(mode=MODES.DISABLED), {}, "has ended.*AutoresetMode.NEXT_STEP"),
+        (dict(padding="reset"), {}, 'repeated; .*padding_type="zero"'),
+        (dict(copy=False), {}, r"from its middle.*\(copy=False\), push a copy"),
+        ({}, dict(left_out=range(2)), "expected the first step of an episode"),
+        ({}, dict(left_out=[3]), "does not continue: a step was left out, or"),
+        ({}, dict(turn=lambda obs: obs[:, ::-1]), "newest frame last, got it first"),
+        ({}, dict(reset_at=3), "a new episode began without an end"),
+    ],
+)
+def test_a_stack_that_does_not_continue_is_refused_and_says_why(envs, how, message):
+    with pytest.raises(ValueError, match=message):
+        push_all(vectorise(**envs), **how)
+
+
+def test_a_stack_that_is_refused_is_not_stored():
+    memory = FrameReplayMemory(100, 1, rng(), frame_shape=(H, W))
+    stack = np.zeros((1, 4, H, W), np.uint8)
+    stack[0, -1] = 1
+    memory.push(stack, [0], [0.0], [False], [False])
+    with pytest.raises(ValueError, match="environment 0 does not continue"):
+        memory.push(stack + 1, [0], [0.0], [False], [False])
+    following = np.concatenate([stack[:, 1:], stack[:, -1:] + 1], 1)
+    memory.push(following, [0], [0.0], [False], [False])
+    assert len(memory) == 2
+
+
+def test_steps_that_do_continue_are_stored():
+    push_all(vectorise())
+
+
 # --- FrameReplayMemory: bad input -------------------------------------------------------------
 
 
@@ -492,9 +582,13 @@ def test_bad_settings_are_named(change, message):
         (dict(action=np.array([0, 256])), r"whole numbers in 0..255, got \[  0 256\]"),
         (dict(action=np.array([0, -1])), r"whole numbers in 0..255"),
         (dict(action=np.array([0.5, 1])), r"whole numbers in 0..255"),
-        (dict(reward=np.array([0.0, np.nan])), "finite rewards, got .*nan"),
+        (dict(reward=np.array([0.0, np.nan])), r"finite rewards \(in float32\), got .*nan"),
         (dict(reward=1.0), r"expected reward of shape \(2,\), got \(\)"),
+        (dict(reward=[0.0, 1e39]), r"finite rewards \(in float32\), got .*1.e\+39"),
+        (dict(reward=[None, 1.0]), "expected rewards to be real numbers"),
         (dict(terminated=False), r"expected terminated of shape \(2,\), got \(\)"),
+        (dict(terminated=[None, True]), "expected terminated to hold True or False"),
+        (dict(truncated=[0, 1]), "expected truncated to hold True or False"),
         (dict(truncated=np.zeros((2, 1), bool)), r"expected truncated of shape .*got \(2, 1\)"),
     ],
 )
@@ -505,7 +599,7 @@ def test_a_bad_step_is_named_and_not_stored(change, message):
         action=[1, 2],
         reward=[0, 1],
         terminated=[False, True],
-        truncated=[0, 0],
+        truncated=[False, False],
     )
     with pytest.raises(ValueError, match=message):
         memory.push(**{**good, **change})
@@ -557,10 +651,8 @@ def test_planted_fault_is_noticed(monkeypatch, fault):
     text, broken = FAULTS[fault]
     source = inspect.getsource(replay)
     assert text in source
-    wrong = define(source.replace(text, broken), [
-        "FrameReplayMemory", "FrameBatch", "_check_count", "_check_rng", "_check_shape",
-        "_check_batch",
-    ])  # fmt: skip
+    names = ["FrameReplayMemory", "FrameBatch", "check_batch", "_not_continued"]
+    wrong = define(source.replace(text, broken), names)
     monkeypatch.setitem(globals(), "FrameReplayMemory", wrong["FrameReplayMemory"])
     with pytest.raises(AssertionError):
         rows_equal_the_reference()
