@@ -106,8 +106,8 @@ def check_ring(ring):
     few, many = _seconds_of_push(ring, 10), _seconds_of_push(ring, 100_000)
     if many > 20 * few:
         raise Wrong(
-            f"a push takes {1e6 * few:.1f} µs into a ring of 10, and {1e6 * many:.1f} µs into one "
-            "of 100,000.\n  `pop(0)`, like any other shift, moves every item: write over the oldest."
+            f"a push takes {1e6 * few:.1f} µs into a ring of 10, but {1e6 * many:.1f} µs into one "
+            "of 100,000.\n  `pop(0)`, like any shift, moves every item. Write over the oldest."
         )
 
 

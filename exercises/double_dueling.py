@@ -67,6 +67,10 @@ def check_double_target(function):
             ("(B,) and (B, 1) were broadcast to a (B, B) table: drop the second dimension after "
              "`gather`.", target(next_target_q[rows, best][:, None])),
         ]  # fmt: skip
+        if size == 3:  # as many actions as rows
+            hint = "That picks whole columns or rows: `gather` takes one action per row."
+            tables = next_target_q[:, best], next_target_q[best]
+            mistakes += [(hint, target(table)) for table in tables]
         answer = call(function, reward, terminated, next_q, next_target_q, gamma)
         compare(answer, expected, "targets", mistakes)
 
@@ -153,6 +157,8 @@ def check_holm(function):
             ("A probability is at most 1.", _holm(p, most=np.inf)),
             ("The numbers are right, but they are sorted: return them in the order given.",
              expected[order]),
+            ("Sorting twice does not undo a sort: write `corrected[order] = …`.",
+             expected[order][order]),
             ("You corrected the p-values in the order given; start with the smallest one.",
              np.minimum(1, np.maximum.accumulate(values * np.arange(len(p), 0, -1)))),
             ("These are the p-values as given: multiply them.", values),

@@ -168,7 +168,7 @@ def check_transitions(function):
 @exercise
 def check_score(function):
     """``function(rewards, over)``, (T,) each, to the scores of the finished games."""
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(7)
     for seed in range(3):
         rewards = rng.integers(-3, 4, 20).astype(float)
         over = np.zeros(20, bool)
@@ -188,6 +188,7 @@ def check_score(function):
              [*scores, rewards[ends[-1] :].sum()]),
             ("The counter is not set back to 0 when a new game starts.",
              [rewards[:b].sum() for b in ends]),
+            ("You clip the score of a whole game; a score is not clipped at all.", np.sign(scores)),
             ("That is only the last reward of each game; a score is the sum of all.",
              rewards[over]),
             ("The reward of the last step of each game is lost.",

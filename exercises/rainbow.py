@@ -100,6 +100,11 @@ def check_c51_loss(function):
     answer = call(function, target, logits)
     if not isinstance(answer, (tuple, list)) or len(answer) != 2 or any(map(nothing, answer)):
         raise Wrong("expected two results: return cross_entropy, kl")
+    if np.isnan(as_array(answer[0])).any():
+        raise Wrong(
+            "the cross-entropy is NaN: a logit can be negative and then has no logarithm. "
+            "`torch.log_softmax` turns logits into logarithms of probabilities."
+        )
     log_p = torch.log_softmax(logits, dim=1)
     loss = -(target * log_p).sum(dim=1)
     entropy = -torch.special.xlogy(target, target).sum(dim=1)
@@ -145,6 +150,8 @@ def check_quantile_loss(function):
              ((1 - weight) * u.abs()).mean()),
             ("The error keeps its sign: where u < 0 the loss is negative, so θ can lower it "
              "without end.", (weight * u).mean()),
+            ("θ - outcome and outcome - θ are mixed up: weight and size need the same u.",
+             (torch.where(u > 0, tau, 1 - tau) * (theta - outcome)).mean()),
             ("That is the plain absolute error; it leads to the median, whatever τ is.",
              u.abs().mean()),
             ("The errors are squared, and that does not lead to a quantile.",

@@ -195,6 +195,10 @@ def check_greedy(function):
         with torch.no_grad():
             q = q_net(obs)
         answer = call(lambda given: function(q_net, given), obs)
+        if isinstance(answer, tuple):
+            raise Wrong(
+                "`max(dim=1)` returns values and positions; the action is the position: `argmax`"
+            )
         if isinstance(answer, torch.Tensor) and answer.requires_grad:
             raise Wrong("these are values with a gradient; expected actions, which have none")
         again = [call(lambda given: function(q_net, given), obs) for _ in range(20)]

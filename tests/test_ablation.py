@@ -6,6 +6,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from scipy import stats
 
 from benchmarks import ablate
 from helpers.ablation import (
@@ -102,10 +103,18 @@ def test_holm_by_hand():
 
 
 def test_the_paired_test_by_hand():
-    rng = np.random.default_rng(0)
-    assert paired_p_value([1.0, 2.0, 3.0], rng) == pytest.approx(2 / 8)  # 2 of the 8 sign patterns
-    assert paired_p_value([0.0, 0.0], rng) == 1.0
-    assert paired_p_value(np.arange(1.0, 21.0), rng) < 1e-4
+    assert paired_p_value([1.0, 2.0, 3.0]) == 2 / 8  # 2 of the 8 sign patterns
+    assert paired_p_value([3.0, -1.0]) == 1.0  # 2, 4, 4 and 2 in size: none is below 2
+    assert paired_p_value([0.0, 0.0]) == 1.0
+    assert paired_p_value(np.arange(1.0, 21.0)) == 2 / 2**20
+    values = np.random.default_rng(3).normal(0.5, 1, 11)
+    expected = stats.permutation_test(
+        (values,), np.mean, permutation_type="samples", n_resamples=2**11, vectorized=True
+    )
+    assert paired_p_value(values) == pytest.approx(expected.pvalue)
+    for bad in (np.ones(25), [1.0, np.nan]):
+        with pytest.raises(ValueError, match="expected at most 24 finite differences"):
+            paired_p_value(bad)
 
 
 def test_interquartile_mean_by_hand():

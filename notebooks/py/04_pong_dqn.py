@@ -70,7 +70,9 @@ labels = {
     "target_net": "convolutional\ntarget network",
     ("memory", "q_net"): "stacks of\n4 frames",
 }
-figure = dqn_parts(new=["memory", "q_net"], labels=labels)
+figure = dqn_parts(
+    new=["environment", "memory", "q_net", "target_net"], labels=labels
+)
 show(figure, "04_parts")
 
 # %% [markdown]
@@ -78,8 +80,8 @@ show(figure, "04_parts")
 #
 # Pong runs in the Arcade Learning Environment (ALE), an emulator of the Atari
 # 2600 console. We play the green paddle on the right. A player who misses the
-# ball loses the point, so the reward is +1 or −1. The game ends when one player
-# has 21 points. Its **score** is between −21 and +21.
+# ball loses the point, so the reward is +1 or −1, and 0 in all other steps. The
+# game ends when one player has 21 points. Its **score** is between −21 and +21.
 
 # %% tags=["nbval-check-output"]
 import gymnasium as gym
@@ -118,7 +120,7 @@ from exercises.pong import check_counts
 
 
 def my_counts(hours):
-    """Emulator frames, agent steps and updates in so many hours of play."""
+    """Emulator frames, agent steps and updates in this many hours of play."""
     # your code here
 
 
@@ -129,7 +131,7 @@ check_counts(my_counts)
 
 
 def counts(hours):
-    """Emulator frames, agent steps and updates in so many hours of play."""
+    """Emulator frames, agent steps and updates in this many hours of play."""
     frames = hours * 3600 * 60
     return frames, frames / 4, frames / 16
 
@@ -143,19 +145,19 @@ for what, hours in (("38 days", 38 * 24), ("1 hour", 1)):
 
 # %% [markdown]
 # 38 days are 197 million emulator frames, so the paper's "50 million frames"
-# are agent steps. This factor of four is a common mistake. Here, every number
-# says what it counts. Our training has 200,000 agent steps, less than four
-# hours of play.
+# are agent steps. Mixing them up is a common mistake. Here, every number says
+# what it counts. Our training takes 200,000 agent steps, less than four hours
+# of play.
 
 # %% [markdown]
 # ## From a frame to an observation
 #
 # A chain of **wrappers** turns the frames of the emulator into observations:
 #
-# - `NoopStart` waits 1 to 30 frames, so that games start differently;
+# - `NoopStart` waits up to 30 frames, so that games start differently;
 #   `FireOnReset` presses FIRE, as some games wait for it.
-# - `Grey` turns colour into brightness, and `Shrink` averages areas to 84 × 84
-#   pixels: 7,056 numbers instead of 100,800.
+# - `Grey` turns colour into brightness, and `Shrink` averages neighbouring
+#   pixels down to 84 × 84: 7,056 numbers instead of 100,800.
 # - `MaxAndSkip` repeats each action for four frames.
 # - `StackFrames` keeps the last four pictures.
 # - `ClipReward` keeps only the sign of a reward (**reward clipping**), so that
@@ -192,8 +194,8 @@ show_source(MaxAndSkip)
 
 # %% [markdown]
 # Why the maximum of the last *two* frames? The console can draw only a few
-# objects at a time, so some games draw them in alternate frames. Nothing
-# flickers in Pong, but the shots in Space Invaders do.
+# objects at a time, so some games draw them in alternate frames. In Space
+# Invaders, the shots flicker.
 
 # %% tags=["hide-input"]
 # @title Two adjacent frames of Space Invaders, and their maximum
@@ -213,7 +215,7 @@ figure.suptitle("Space Invaders: no single frame shows all three shots")
 show(figure, "04_max_and_skip")
 
 # %% [markdown]
-# Each frame misses a shot; the maximum shows all three.
+# Each frame misses at least one shot; the maximum shows all three.
 #
 # Why four pictures? One picture does not show where the ball is flying, so it
 # is not a *state* in the sense of a Markov decision process
@@ -241,7 +243,7 @@ figure.suptitle("A frame stack, by agent step: the ball flies left and down")
 show(figure, "04_stack")
 
 # %% [markdown]
-# Clipping is for learning; never clip a score that you report.
+# Never clip a score that you report.
 
 # %% [markdown]
 # **Exercise 4.2** (●●○, 8 min) A program prints `np.sign(rewards).sum()` as its
@@ -310,8 +312,8 @@ print(f"{different} of {50 * slow_obs.size:,} pixels differ")
 # a transition and must not be stored.
 
 # %% [markdown]
-# **Exercise 4.3** (●●○, 8 min) Given both flags of T steps of one game, find
-# the steps that are transitions.
+# **Exercise 4.3** (●●○, 8 min) Given both flags of T steps of one environment,
+# find the steps that are transitions.
 
 
 # %%
@@ -344,14 +346,13 @@ print("terminated:", terminated.astype(int))
 print("stored:    ", stored.astype(int))
 
 # %% [markdown]
-# The step that ends the game is stored, because it tells who won the point. The
-# step after it is not.
+# The step that ends the game is stored, because it tells who won the point.
 #
 # ## A replay memory that stores frames
 #
 # A transition holds two observations of 4 × 84 × 84 numbers. Three facts save
-# memory: a pixel fits into one byte, the next observation belongs to the next
-# transition too, and neighbouring stacks share three of four frames.
+# memory: a pixel fits into one byte, the next observation is also the first one
+# of the next transition, and neighbouring stacks share three of four frames.
 
 # %% [markdown]
 # **Exercise 4.4** (●○○, 4 min) Guess first, then compute: how many bytes do the
@@ -434,7 +435,8 @@ for t in (4, 6):
 # %% [markdown]
 # Frame `t` has brightness 100 + `t` here, and frame 5 starts a game: the stack
 # of `t = 6` begins with two black frames. `FrameReplayMemory` does this for
-# whole batches, and leaves the autoreset steps out.
+# whole batches (`_depth` counts the frames since the game started) and leaves
+# the autoreset steps out.
 
 # %%
 from helpers.replay import FrameReplayMemory
@@ -455,9 +457,9 @@ print(f"{memory.nbytes / memory.capacity:,.0f} bytes per transition")
 
 # %% [markdown]
 # Two columns are new. `reward` is the discounted sum of the next three rewards,
-# and `discount` is the factor of the value after them: γ³, or 0 if the game
-# ended. These **3-step returns** ([notebook 6](06_prioritized_nstep.ipynb))
-# carry a point back three steps at once. The paper uses one step.
+# and `discount` multiplies the value after them: γ³, or 0 if the game ended.
+# These **3-step returns** ([notebook 6](06_prioritized_nstep.ipynb)) carry a
+# point back three steps at once.
 #
 # ## A convolutional network
 #
@@ -509,10 +511,9 @@ for kernel, stride in ((8, 4), (4, 2), (3, 1)):
 # pixels, its **receptive field**. Two fully connected layers combine them into
 # one Q-value per action.
 #
-# Two details differ from PyTorch's defaults. `centre` subtracts the average
-# picture (tested below). And the weights start *orthogonal*, which keeps
-# signals from fading or growing from layer to layer, with a small last layer,
-# so that Q-values start near 0.
+# Two details are unusual. `centre` subtracts the average picture , and the
+# weights start *orthogonal*, which keeps signals from fading or growing from
+# layer to layer, with a small last layer, so that Q-values start near 0.
 
 
 # %%
@@ -544,7 +545,7 @@ class QNetwork(nn.Module):  # CHANGED: convolutions instead of two layers
         nn.init.orthogonal_(self.layers[-1].weight, gain=0.01)
 
     def centre(self, obs):
-        """Bytes (B, 4, 84, 84) to floats around 0; the ball is about 1."""
+        """Bytes (B, 4, 84, 84) to floats around 0; the ball is about 2."""
         pixels = obs.to(torch.float32, memory_format=torch.channels_last)
         return (pixels - self.mean_frame) / 64
 
@@ -566,18 +567,17 @@ for name, net in (("this network", small_net), ("the paper's", paper_net)):
     print(f"{name}: {sum(p.numel() for p in net.parameters()):,} weights")
 
 # %% [markdown]
-# We use half of the paper's filters and hidden units, as most of the time on a
-# CPU goes into the convolutions.
+#
 #
 # ## Does the network see the ball?
 #
-# Training on pixels takes long and can fail silently. So first ask a smaller
-# question: can the network predict, from a fixed memory, *which rewards follow
-# within three steps*? This is plain supervised learning. If it fails, nothing
-# else can work.
+# Training on pixels takes a long time and can fail silently. So we first ask a
+# smaller question: can the network predict, from a fixed memory, *which rewards
+# follow within three steps*? This is plain supervised learning, and much easier
+# than Q-learning.
 #
-# We compare three inputs: pixels divided by 255, which is common, pixels
-# divided by 64, and centred pixels divided by 64.
+# We compare three inputs: pixels divided by 255, pixels divided by 64, and
+# centred pixels divided by 64.
 
 
 # %%
@@ -665,14 +665,15 @@ print(f"always the average:            {ignorant:.4f}")
 # The dashed line is the loss of a network that always predicts the average
 # reward (0.029). After 800 updates, pictures divided by 255 give 0.022 to 0.027
 # (three seeds), pictures divided by 64 give 0.015 to 0.019, and centred ones
-# 0.002 to 0.003. The scale helps a little, centring helps much more.
+# 0.002 to 0.003. At this learning rate, the scale helps a little and centring
+# much more.
 #
-# When "it does not learn", first check what the network gets, with a task so
-# small that a failure means something.
+# When an agent does not learn, first check what its network sees, with a task
+# so small that a failure tells you something.
 #
 # ## The Brain
 #
-# The settings, with the paper's values in the same unit or the unit they name:
+# The settings. The paper's values are in the same unit unless another is given:
 
 
 # %%
@@ -716,8 +717,8 @@ if QUICK:
 
 # %% [markdown]
 # The target is the one of notebook 3, with a discount $d$ from the memory: γ³,
-# or 0 if the game ended. The error is squared instead of Huber's, as rewards of
-# ±1 give no large errors.
+# or 0 if the game ended. The loss is the squared error, which learns the mean
+# return; Huber's would learn something closer to the median.
 #
 # $$y = r + d \cdot \max_{a'} Q_{\text{target}}(s', a'),
 # \qquad L = \tfrac{1}{2}\,\bigl(Q(s, a) - y\bigr)^2$$
@@ -738,7 +739,9 @@ class Brain:
     def __init__(self, config, num_actions, device):
         self.config, self.num_actions, self.device = config, num_actions, device
         sizes = (num_actions, config.channels, config.hidden)  # CHANGED
-        layout = torch.channels_last  # CHANGED: convolutions are faster so
+        layout = (
+            torch.channels_last
+        )  # CHANGED: faster convolutions (notebook 8)
         self.q_net = QNetwork(*sizes).to(device, memory_format=layout)
         self.target_net = QNetwork(*sizes).to(device, memory_format=layout)
         self.optimizer = torch.optim.Adam(
@@ -792,7 +795,7 @@ class Brain:
 
 
 # %% [markdown]
-# The Agent joins the Brain to its memory.
+# The Agent combines the Brain and the memory.
 
 
 # %%
@@ -826,8 +829,9 @@ class Agent:
 # %% [markdown]
 # ## The training loop
 #
-# The agent plays at random until `learn_start`. From then on, ε and the
-# learning rate fall in straight lines.
+# The agent plays at random until `learn_start`. From then on, ε falls linearly
+# over 20,000 agent steps. The learning rate falls linearly over the whole
+# training.
 
 
 # %%
@@ -913,7 +917,8 @@ class Environment:
 # again to refill the memory.
 
 
-# %%
+# %% tags=["hide-input"]
+# @title Save a training
 def state(self):
     """The actions, and everything that playing them again does not restore."""
     brain = self.agent.brain
@@ -932,7 +937,8 @@ def state(self):
     }
 
 
-# %%
+# %% tags=["hide-input"]
+# @title Resume a training
 from helpers.atari import replay_actions
 
 
@@ -1066,10 +1072,10 @@ if not QUICK:
 #
 # ## What you should see
 #
-# Recorded trainings, one colour per seed. Dots are greedy evaluations, thin
-# lines are games of the exploring agent (mean of 20). In full mode, your own
-# training is black. These runs took 24 to 62 minutes on a busy machine; 180,000
-# agent steps took 18 minutes on an idle one
+# Dots are greedy evaluations, thin lines are games of the exploring agent (mean
+# of 20). In full mode, your own training is black. The dashed line is the goal
+# of 18 points that notebook 8 uses. These runs took 24 to 62 minutes on a busy
+# machine; 180,000 agent steps took 18 minutes on an idle one
 # (`results/04_pong_dqn_two_threads.csv`).
 
 
@@ -1115,16 +1121,17 @@ axes.legend(loc="lower right", fontsize=8)
 show(figure, "04_seeds")
 
 # %% [markdown]
-# **The shape.** The score stays near −20 for tens of thousands of agent steps,
-# then it climbs. From one evaluation to the next it can drop by ten points or
-# more, so we keep the best weights.
+# **The shape.** The score stays near −20 for about 30,000 agent steps, then it
+# climbs. It can also drop between evaluations (seed 0: from 16.2 to 4.0), so we
+# keep the best weights.
 #
 # **Two common failures.** The score never leaves −21: test what the network
 # sees, as above. The mean Q-value grows far above 1 while the score stays low:
-# the target network is never copied, or ends of games are ignored.
+# the learning rate is too high, or `target_net` and `q_net` are the same
+# network.
 
 # %% tags=["hide-input"]
-# @title The trained agent: ten new games
+# @title The trained agent: ten test games
 player = Brain(config, 6, device)
 CHECKPOINT = "04_pong_dqn.safetensors"
 if QUICK:
@@ -1159,7 +1166,7 @@ else:
         "minutes": round(environment.seconds / 60, 1),
         "hardware": f"{device.type}, {torch.get_num_threads()} torch thread(s)",
         "torch": torch.__version__,
-        "protocol": "greedy, no sticky actions, 1 to 30 no-ops",
+        "protocol": "greedy, no sticky actions, up to 30 no-ops",
         "greedy_mean": result.mean,
         "greedy_std": result.std,
         "games": games,
@@ -1178,8 +1185,9 @@ for key in ("agent_steps", "updates", "minutes", "hardware", "greedy_mean"):
 # ## Which Pong?
 #
 # A score means little without its **protocol**. The emulator has no randomness
-# of its own: apart from the wait at the start, all games run alike, and an
-# agent can rely on that. Machado et al.
+# of its own: games differ only in the wait at the start. There are just 29
+# waits, so a greedy agent plays at most 29 different games (the 20 in the first
+# row are 14 different ones) and can rely on that. Machado et al.
 # ([2018](https://arxiv.org/abs/1709.06009)) therefore recommend **sticky
 # actions**: in every frame, the console repeats the previous action with
 # probability 0.25. This is the default of `ALE/Pong-v5`. Neither our agent nor
@@ -1220,23 +1228,25 @@ else:
 table = []
 for protocol in PROTOCOLS:
     scores = [row[3] for row in rows if tuple(row[:2]) == protocol]
-    low, high = bootstrap_interval(scores, np.random.default_rng(0))
     sticky, epsilon = protocol
-    mean = f"{np.mean(scores):+.1f} ({low:+.1f} to {high:+.1f})"
+    mean = f"{np.mean(scores):+.1f}"
+    if sticky or epsilon:  # otherwise few games differ
+        low, high = bootstrap_interval(scores, np.random.default_rng(0))
+        mean += f" ({low:+.1f} to {high:+.1f})"
     name = f"{'sticky 0.25' if sticky else 'not sticky'}, ε = {epsilon:g}"
     table.append([name, len(scores), mean, f"{min(scores):+.0f}"])
 show_table(["protocol", "games", "mean (95 %)", "worst game"], table)
 
 # %% [markdown]
 # The protocol changes the score by almost 20 points. Greedy and without sticky
-# actions, the agent wins by 19.5 on average. Under the paper's test (ε = 0.05,
-# not sticky) it wins by 14.0; the paper's own agent won by 18.9 (30 games),
-# after 50 million agent steps. With sticky actions our greedy agent wins by
-# only 4.0, and with ε = 0.05 as well, the interval includes 0. It has learned a
-# Pong where every action takes effect at once.
+# actions, the agent wins by 19.5 on average. (The intervals are over games of
+# this one agent, not over trainings.) Under the paper's test (ε = 0.05, not
+# sticky) it wins by 14.0; the paper's own agent won by 18.9 (30 games), after
+# 50 million agent steps. With sticky actions our greedy agent wins by only 4.0,
+# and with ε = 0.05 as well, the interval includes 0. It has learned a Pong
+# where every action takes effect at once.
 #
-# So every Pong score here is *greedy, without sticky actions*, unless it says
-# otherwise.
+#
 
 # %% [markdown]
 # ## Watch the agent
@@ -1313,9 +1323,9 @@ check_learned(f"{what} [points]", result.mean, at_least=18)
 assert score > 0
 
 # %% [markdown]
-# While the ball flies away, the agent's values of the best and the worst action
-# differ by 0.09: it hardly matters what it does. When the ball is close to its
-# paddle, they differ by 0.69.
+# In this game, while the ball flies away, the values of the best and the worst
+# action differ by 0.085 on average: the agent expects its choice to matter
+# little. When the ball is close to its paddle, they differ by 0.69.
 
 # %% [markdown]
 # ## Summary
@@ -1399,13 +1409,14 @@ def my_n_step(rewards, terminated, next_value, gamma):
 check_n_step(my_n_step)
 
 # %% [markdown]
-# **Exercise 4.8** (●●●, 20 min) What does a single frame not tell? Train the
-# network of "Does the network see the ball?" to say whether the ball flies left
-# or right, once from four frames and once from the newest frame alone (blacken
-# the other three). Compare both on pictures that it has not seen.
+# **Exercise 4.8** (●●●, 20 min) What does a single frame not show? (The cell
+# "How much the choice matters" shows how to find the ball.) Train the network
+# of "Does the network see the ball?" to say whether the ball flies left or
+# right, once from four frames and once from the newest frame alone (blacken the
+# other three). Compare both on pictures that it has not seen.
 
 # %% [markdown]
 # **Exercise 4.9** (●●●, 30 min) Is Adam better than RMSprop here? A comparison
-# at one learning rate per optimizer answers nothing, as each could have been
-# given its best or its worst. Use the task of "Does the network see the ball?",
-# several learning rates for both, and several seeds.
+# at one learning rate per optimizer answers nothing, because one may have got
+# its best rate and the other its worst. Use the task of "Does the network see
+# the ball?", several learning rates for both, and several seeds.

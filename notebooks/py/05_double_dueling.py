@@ -17,9 +17,8 @@
 # # 5 · Double DQN and dueling networks
 #
 # **Q-learning overestimates; two changed lines can remove much of the error.**
-# On CartPole with 16 actions, where no return can exceed 0, DQN predicts +2.6
-# and Double DQN +1.0 (20 seeds). Yet Double DQN plays worse there. You also
-# build a dueling network, and learn to compare methods fairly.
+# On CartPole with 16 actions and −1 for the fall, DQN overestimates returns by
+# 2.6, Double DQN by 1.05 (means of 20 seeds). Yet Double DQN plays worse there.
 #
 # [1 Q-table](01_q_table.ipynb) → [2 Q-network](02_cartpole_dqn.ipynb) →
 # [3 target network](03_target_network.ipynb) → [4 Pong](04_pong_dqn.ipynb) →
@@ -103,7 +102,7 @@ print(f"double estimate:     {sum(double) / len(double)} ({len(double)} cases)")
 # value.
 #
 # **Exercise 5.1** (●●○, 10 min). What if there are more actions? Each is worth
-# 0, each estimate is −1 or +1 with equal chance. Compute the mean of the
+# 0, each estimate is −1 or +1 with equal chance. Compute the exact mean of the
 # largest of `num_actions` estimates. (In how many cases is the largest −1?)
 
 # %%
@@ -135,7 +134,7 @@ for num_actions in (1, 2, 4, 8, 16):
 # %% [markdown]
 # With 8 actions the largest estimate is already +1 in 255 of 256 cases. The
 # more actions there are, the larger the bias. The figure shows the same for
-# estimates with normally distributed errors.
+# normally distributed errors; a second estimate (blue) has no bias.
 
 # %% tags=["hide-input"]
 # @title The bias grows with the number of actions
@@ -174,9 +173,9 @@ show(figure, "05_maximum")
 # ends the episode with a random reward of mean −0.1 and standard deviation 1.
 # Going left is worth −0.1, so it is a mistake.
 #
-# Double Q-learning keeps two tables. In each update a coin decides which one
-# learns. It selects the action in the target, and the other table evaluates
-# it.
+# Double Q-learning keeps two tables. In each update a coin flip decides which
+# one learns: it selects the action in the target, and the other evaluates it.
+# The code does 4,000 runs at once.
 
 
 # %%
@@ -232,9 +231,9 @@ show(figure, "05_tabular")
 # %% [markdown]
 # With ε = 0.1, even the optimal agent goes left in 5 % of the episodes: half of
 # the random actions. In episode 20, 94 % of the Q-learning runs go left: some
-# action in B was lucky so far, and the maximum believes it. Double Q-learning
-# is at 9 % by episode 100. Here overestimation *does* make a worse agent,
-# because it favours one action over the other.
+# action in B has been lucky, and the maximum picks it. Double Q-learning is at
+# 9 % by episode 100. Here overestimation *does* make a worse agent, because it
+# makes the wrong action look better.
 
 # %% [markdown]
 # ## Double DQN
@@ -248,9 +247,8 @@ show(figure, "05_tabular")
 #
 # $$y = r + \gamma\, Q^-\!\bigl(s', \arg\max_{a'} Q(s',a')\bigr).$$
 #
-# The two networks are not independent, since one is an older copy of the
-# other. So part of the error remains. In return, nothing new has to be
-# trained.
+# The two networks are not independent, since one is an older copy of the other.
+# So part of the error may remain. But no extra network is needed.
 
 
 # %%
@@ -321,14 +319,14 @@ for name, rule in {"DQN": td_target, "Double DQN": double_target}.items():
 
 # %% [markdown]
 # Both rules return the numbers of the table. Double DQN's target is never the
-# higher one: it takes *one* entry of the row of which DQN takes the largest.
+# higher one: it takes *some* entry of a row; DQN takes the largest.
 
 # %% [markdown]
 # ## The dueling network
 #
-# When the pole stands upright, left or right hardly matters; that it stands
-# matters a lot. A plain network learns this once per action. Wang et al. split
-# it into two **streams**: the **value** $V(s)$, how good the state is, and the
+# When the pole is upright, left or right hardly matters; being upright matters
+# a lot. A plain network learns this once per action. Wang et al. split it into
+# two **streams**: the **value** $V(s)$, how good the state is, and the
 # **advantage** $A(s,a)$, how much better an action is than the average action.
 # A **dueling network** adds them:
 #
@@ -577,9 +575,9 @@ class Brain:
 
 
 # %% [markdown]
-# The loop is the same as before. `make_cart` can offer more than two actions:
-# of 16, eight push left and eight push right. The task stays the same, but the
-# maximum now runs over 16 estimates.
+# The loop is that of notebook 3, without early stopping. `make_cart` can offer
+# more than two actions: of 16, eight push left and eight push right. The task
+# stays the same, but the maximum now runs over 16 estimates.
 
 # %%
 import gymnasium as gym
@@ -676,7 +674,7 @@ for n, r in zip(length, actual_return(length, fell, 0.99), strict=True):
 
 # %% [markdown]
 # An early fall costs almost 1; a fall after 100 steps is discounted to 0.37.
-# `train` runs one training, evaluates it on the way, and keeps the best
+# `train` runs one training, evaluates it along the way, and keeps the best
 # weights (of equally good ones, the earliest).
 
 # %%
@@ -755,8 +753,8 @@ check_learned(
 )
 
 # %% [markdown]
-# **Is mine normal?** Here is this training among the other recorded seeds. (In
-# quick mode it is shorter, and its learning rate falls faster.)
+# **Is mine normal?** Here is this training among 19 other seeds. Almost any
+# curve is normal: at every point some seed is at 500 and another below 170.
 
 # %% tags=["hide-input"]
 # @title My training among other seeds
@@ -926,8 +924,7 @@ def show_comparison(names, pairs, forms):
     ]
     show_table(["mean (95 % interval)", *forms], rows)
     gaps = [[found[a][c] - found[b][c] for c in forms] for a, b in pairs]
-    draws = np.random.default_rng(0)
-    p = [paired_p_value(gap, draws) for row in gaps for gap in row]
+    p = [paired_p_value(gap) for row in gaps for gap in row]
     stars = iter(np.where(corrected_p_values(p) < 0.05, " *", ""))
     rows = [
         [f"{a} − {b}"]
@@ -967,8 +964,9 @@ show_comparison(titles, pairs, forms)
 #
 # An **ablation** adds or removes one part at a time, at the same budget and on
 # the same seeds. "Solved" means that 100 greedy episodes lasted 475 steps on
-# average at least once during the training. IQM is the mean of the middle half
-# of the seeds. The last variant is dueling without the subtracted mean.
+# average at least once during the training. IQM is the mean over the training,
+# for the middle half of the seeds. The last variant is dueling without the
+# subtracted mean.
 
 # %% tags=["hide-input"]
 # @title Five variants, 20 seeds each
@@ -1001,7 +999,7 @@ show(
 # all 500 steps on all 20 seeds, so only the speed of learning could improve.
 
 # %% [markdown]
-# Does an agent that expects more play worse? Compare seeds *within* a method.
+# Do agents with higher predictions play worse? Compare seeds *within* a method.
 # (We use the predicted return here: overestimation contains the actual return,
 # and with it the score.)
 
@@ -1040,25 +1038,25 @@ show_correlations(titles, ["score [agent steps]"])
 
 # %% [markdown]
 # None of the four survives Holm's correction, so no relation is shown here.
-# With another reward there is one (see *Going deeper*). In short:
-# overestimation can hurt, as in the small MDP, but on CartPole the method that
-# overestimates less does not play better.
+# With another reward, three of eight survive (see *Going deeper*).
 
 # %% [markdown]
 # ## What you should see
 #
-# Normal: predictions above 0 after a few thousand agent steps, and scores that
-# drop to 100 or 200 and recover. Two common failures: Double DQN predicts
-# exactly what DQN does, because the target network is asked twice; V has no
-# meaning, because the mean was taken over the batch (`dim=0`).
+# Normal: predictions (fourth entry in `both.curve`) above 0 within 7,500 agent
+# steps, and scores that drop to about 100 and recover. Two common failures:
+# Double DQN predicts exactly what DQN does, because the target network also
+# selects; V has no meaning, because the mean was taken over the batch
+# (`dim=0`).
 
 # %% [markdown]
 # ## Watch the agent
 #
-# We push the pole every 40 steps. The bars show V and both advantages, on one
-# scale from −0.3 to 0.1: a bar that ends three quarters of the way along means
-# 0. The first pushes hardly change V. Later the cart has drifted to the right,
-# and V falls to about −0.2.
+# We push the pole every 40 steps. The bars show V and both advantages on one
+# scale from −0.3 to 0.1; a bar three quarters full means 0. In our full run the
+# best weights come from the first evaluation, after only 2,500 agent steps. The
+# first three pushes hardly change V. At the fourth, the cart is 1.3 m right of
+# the middle, and V drops to −0.2.
 
 # %%
 from helpers.animation import animated_png, overlay_q_values
@@ -1094,7 +1092,8 @@ display(image)
 # - The maximum of noisy estimates is too high on average, and more so with more
 #   actions. In a small MDP this makes Q-learning choose the wrong action.
 # - Double DQN: the Q-network selects, the target network evaluates. On CartPole
-#   it overestimates less, but plays no better (2 actions) or worse (16).
+#   with −1 for the fall it overestimates less, but plays worse with 16 actions;
+#   with 2, no difference is shown.
 # - Dueling: Q = V + A − mean A. The mean makes V and A identifiable. No gain is
 #   shown on CartPole.
 # - Comparisons are paired over seeds, with intervals, and corrected for their
@@ -1108,16 +1107,16 @@ display(image)
 #
 # ### How the recorded curves were made
 #
-# `python -m benchmarks.ablate 05 --seeds 20` trains every variant below and
-# writes the curves to `build/results/`. Each update notes the **correction**:
-# how much lower Double DQN's targets are than DQN's, on the mini-batch it
-# learns from. Right after a copy both networks are equal and the correction is
-# 0; it then grows until the next copy. So it has to be averaged over whole
-# cycles between copies, and not over a few moments.
+# `.venv/bin/python -m benchmarks.ablate 05 --seeds 20` trains every variant
+# below and writes the curves to `build/results/`. Each update notes the
+# **correction**: how much lower Double DQN's targets are than DQN's, on the
+# mini-batch it learns from. Right after a copy both networks are equal and the
+# correction is 0; it then grows until the next copy. So it has to be averaged
+# over whole cycles between copies, and not over a few moments.
 #
 # The files without a column `correction` are older: they have the same
-# settings, but at each evaluation the training also drew 1,000 transitions
-# from its memory, so a repetition gets other random numbers.
+# settings, but at each evaluation the training also drew 1,000 transitions from
+# its memory, so a rerun uses different random numbers.
 
 
 # %%
@@ -1214,13 +1213,14 @@ for title, name in {
 show_table(["DQN", "seeds", "100 × mean correction"], rows)
 
 # %% [markdown]
-# The correction is largest early, and falls with the learning rate. Were it
-# the same in every state, predictions would be lower by
-# $1+\gamma+\gamma^2+\dots=100$ times the correction; the table has that for
-# the second half of the training. With a reward of 1 per step (below) this
-# sum, 6.3, is larger than the 4.6 that Double DQN takes off. With −1 for the
-# fall it is 0.6, and Double DQN takes off 1.6. So the simple sum explains
-# neither: the corrections differ between states and times.
+# With −1 for the fall, the correction is largest early and falls as the
+# learning rate does. If it were the same in every state, predictions would be
+# lower by $1+\gamma+\gamma^2+\dots=100$ times the correction. The table shows
+# this product, averaged over the second half of the training. Take 16 actions.
+# With a reward of 1 per step (below) it is 6.3 (5 seeds), more than the 4.6 by
+# which Double DQN predicts less (20 seeds). With −1 for the fall it is 0.6,
+# less than 1.6. So the simple sum explains neither. One reason may be that
+# corrections differ between states and times.
 
 # %% [markdown]
 # ### V and A over many states
@@ -1260,9 +1260,11 @@ print(f"V from {value.min():.2f} to {value.max():.2f}")
 print(f"A(right) − A(left) from {right.min():.2f} to {right.max():.2f}")
 
 # %% [markdown]
-# V is highest along a diagonal, where the pole leans to one side and turns back
-# to the other. The advantage changes its sign along a similar diagonal: red
-# means push left, blue push right.
+# This is the agent after 2,500 agent steps. V is highest along a diagonal,
+# where the pole leans to one side but is already swinging back. Every return
+# lies between −1 and 0, so values of V below −1, in the dark corners, are wrong
+# too. The advantage changes its sign along a similar diagonal: red means push
+# left, blue push right.
 
 # %% [markdown]
 # ### With a reward of 1 per agent step
@@ -1282,11 +1284,12 @@ show_correlations(plain, ["score [agent steps]", "last score"])
 # With 16 actions Double DQN predicts 4.6 less (3.2 to 5.9); with 2 actions no
 # difference is shown. Predicting less is not overestimating less: with 16
 # actions the prediction exceeds the actual return by 6.8 for Double DQN and by
-# 5.5 for DQN, since Double DQN's agents also fall earlier. The last scores
-# differ a lot: 126 steps less for Double DQN with 16 actions (45 to 207), 111
-# more with 2 (8 to 213). Neither survives the correction for 9 comparisons. The
-# first agrees with what we saw with −1 for the fall; the second is at most a
-# hint.
+# 5.5 for DQN. The difference, +1.3 (−4.9 to 7.7), shows no reduction, perhaps
+# because Double DQN's agents also fall earlier. The last scores differ a lot:
+# 126 steps less for Double DQN with 16 actions (45 to 207), 111 more with 2 (8
+# to 213). Neither survives the correction for 9 comparisons. The first agrees
+# with what we saw with −1 for the fall. The second does not: there the
+# difference was −21.
 
 # %% [markdown]
 # Within each method, agents that predict more tend to score less: all eight
@@ -1307,17 +1310,17 @@ show_correlations(plain, ["score [agent steps]", "last score"])
 # The Double DQN paper says "frames" without saying whether it counts emulator
 # frames or decisions. The dueling paper also compares with a wider DQN.
 #
-# On 57 Atari games, with a human's score as 100 %, the median was 79 % for
-# DQN, 117 % for Double DQN, and 151 % for both changes (Hessel et al. 2017,
-# Table 2).
+# On 57 Atari games, with a human's score as 100 %, the median was 79 % for DQN,
+# 117 % for Double DQN, and 151 % for both changes (Hessel et al. 2017, Table 2:
+# best agents within 200 million emulator frames, no-op starts).
 
 # %% [markdown]
 # ### More exercises
 #
 # Answers are in the [solutions](solutions/05_double_dueling.ipynb).
 #
-# **Exercise 5.5** (●●○, 5 min). The paper also tries the maximum instead of
-# the mean, which makes V the value of the *best* action. Write this sum.
+# **Exercise 5.5** (●●○, 5 min). The paper also tries the maximum instead of the
+# mean, which makes V the value of the *best* action. Implement that version.
 
 # %%
 from exercises.double_dueling import check_dueling_max

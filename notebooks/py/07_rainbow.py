@@ -18,7 +18,7 @@
 #
 # **Six improvements to DQN in one agent.** You build the last two: a network
 # that predicts the whole distribution of returns, and exploration by learned
-# noise. Then you measure what the six are worth. On CartPole (18 seeds) the
+# noise. Recorded runs show what the six are worth. On CartPole (18 seeds) the
 # last agents balance for 339 agent steps with DQN, 480 with all six, and 499
 # with 3-step returns alone.
 #
@@ -147,15 +147,15 @@ for story, discount in {"goes on": 0.5, "has ended": 0.0}.items():
 # %% [markdown]
 # The first row is our result by hand. Its mean is $1 + 0.5\cdot(0.4\cdot2 +
 # 0.6\cdot3) = 2.3$: the projection keeps the mean, unless a value lies beyond
-# the ends. After an end the discount is 0, and the return is the reward.
+# the ends. After the last step of an episode, the discount is 0.
 #
-# **A classic bug:** many implementations find the neighbours with `floor` and
-# `ceil`. If a value lands exactly on an atom, both give that atom, both shares
-# are 0, and the probability disappears. With `below` and `below + 1` the shares
-# add up.
+# **A classic bug:** the paper's pseudo-code finds the neighbours with `floor`
+# and `ceil`. If a value lands exactly on an atom, both give that atom, both
+# shares are 0, and the probability disappears. With `below` and `below + 1` the
+# shares add up.
 #
-# In a picture: γ squeezes the distribution, the reward shifts it, and the
-# projection puts it back onto the atoms.
+# γ squeezes the distribution, the reward shifts it, and the projection puts it
+# back onto the atoms.
 
 # %% tags=["hide-input"]
 # @title The three steps of a target
@@ -202,8 +202,8 @@ show(figure, "07_projection")
 # \underbrace{\sum_i m_i \log \frac{m_i}{p_i}}_{\text{KL divergence}}.$$
 #
 # The entropy does not depend on the network. The **Kullback–Leibler (KL)
-# divergence** does: it is 0 if $p = m$, else positive. Rainbow uses it as the
-# priority for replay.
+# divergence** does: it is 0 if $p = m$, else positive. Rainbow
+# uses it as the priority.
 #
 # *By hand:* for $m$ = (0, 0, 0.7, 0.3) and $p$ = ¼ everywhere, the
 # cross-entropy is $\ln 4 = 1.386$ and the entropy of $m$ is 0.611, so KL is
@@ -242,10 +242,11 @@ print(f"cross-entropy {loss[0]:.3f}, KL divergence {kl[0]:.3f}")
 
 # %% [markdown]
 # **Why KL and not a distance?** In theory, the *Wasserstein distance* (how far
-# probability has to be moved) suits the Bellman equation better: each exact
-# update brings the distributions closer together. But we only see *sampled*
-# targets. Take a coin that pays 1 with probability 0.3, and a network that says
-# $q$. Which $q$ has the smallest loss, averaged over tosses?
+# probability has to be moved) suits the Bellman equation better: for a fixed
+# policy, each exact update brings the distributions closer together. But we
+# only see *sampled* targets. Take a coin that pays 1 with probability 0.3, and
+# a network that says $q$. Which $q$ has the smallest loss, averaged over
+# tosses?
 
 # %% tags=["nbval-check-output"]
 q = torch.linspace(0.0, 1.0, 101)
@@ -255,8 +256,8 @@ for name, loss in {"Wasserstein": wasserstein, "KL": cross_entropy}.items():
     print(f"{name:<12} smallest at q = {q[loss.argmin()]:.2f}")
 
 # %% [markdown]
-# From samples, the Wasserstein distance learns that this coin never pays; the
-# cross-entropy finds 0.3.
+# From samples, minimising the Wasserstein distance gives a coin that never
+# pays; the cross-entropy finds 0.3.
 
 # %% [markdown]
 # ## Explore with noise in the weights
@@ -357,16 +358,16 @@ for name, y in passes.items():
     print(f"{name:<15} y = {y.item():.2f}")
 
 # %% [markdown]
-# The same noise gives the same $y$, new noise another. In eval mode, $y = 4
-# \cdot 1 + 1 = 5$. Two rules are easily broken:
+# The same noise gives the same $y$, new noise a different one. In eval mode, $y
+# = 4 \cdot 1 + 1 = 5$. Two rules are easily broken:
 #
 # - **Redraw the noise** before every update, and regularly while acting.
 # - **Switch it off** in evaluation: `train()` and `eval()` do that.
 #
-# How long may the agent *act* with the same noise? Fortunato's DQN redraws at
-# every decision, ours every 64. We chose this, and the length of the training,
-# after agents of seeds 0 and 1 got stuck; the comparison below leaves these two
-# seeds out.
+# How long should the agent *act* with the same noise? Fortunato's DQN redraws
+# it at every decision, ours every 64. We chose this, and the length of the
+# training, after agents with seeds 0 and 1 got stuck; the comparison below
+# leaves these two seeds out.
 
 # %% [markdown]
 # ## Rainbow: six ideas in one agent
@@ -472,8 +473,8 @@ print("Q-values", tuple(net.mean(logits).shape))
 print(f"{sum(p.numel() for p in net.parameters()):,} parameters")
 
 # %% [markdown]
-# Taking the means removes the axis of the atoms. In the loss, the means choose
-# the next action; the whole distribution of that action becomes the target.
+# In the loss, the means choose the next action; the whole distribution of that
+# action becomes the target.
 
 
 # %%
@@ -491,7 +492,7 @@ def losses(batch, q_net, target_net):
 
 # %% [markdown]
 # `NStep` is that of notebook 6. `make_batch` now puts $\gamma^n$ into the
-# batch, or 0 after an end.
+# batch, or 0 at the end of an episode.
 
 # %%
 from collections import deque
@@ -547,9 +548,9 @@ def make_batch(rows, config):
 
 
 # %% [markdown]
-# In the Brain, three lines redraw noise and one switches it off. There is no ε.
-# The Brain now receives its network and memory, and `NStep` has moved to the
-# Agent: the same Brain also plays Pong.
+# In the Brain, three lines redraw noise and one switches it off. The Brain now
+# receives its network and memory, and `NStep` has moved to the Agent: the same
+# Brain also plays Pong.
 
 
 # %%
@@ -788,14 +789,14 @@ assert (
 
 # %% [markdown]
 # After 10,000 agent steps 9 of the 19 recorded seeds are above 450; at the end
-# all are between 405 and 500. Our first 130 episodes are short: the agent
-# follows a network that has hardly learned.
+# all are between 405 and 500. Our seed 0 helped to choose `noise_every`, so
+# judge by the others.
 
 # %% [markdown]
 # ## What does the agent expect?
 #
-# The learned distributions for three poles. A return says when the fall comes:
-# −1 is a fall in the next step, −0.37 one in 100 steps ($0.99^{100} = 0.37$).
+# A return tells when the pole falls: −1 means in the next step, −0.37 in 100
+# steps ($0.99^{100} = 0.37$).
 
 # %% tags=["hide-input"]
 # @title Three poles and the returns that the agent expects
@@ -828,10 +829,10 @@ panels[0].set_ylabel("probability of an atom")
 show(figure, "07_expected")
 
 # %% [markdown]
-# *Upright:* both pushes lead to the same. *Leaning right:* after a push to the
-# right, the agent mostly expects a late fall. After a push to the left it
-# expects one of three: a fall in 8 agent steps (−0.92), in about 60 (−0.56), or
-# late. *Lost:* −1 with both pushes.
+# *Upright:* both pushes give the same distribution. *Leaning right:* after a
+# push to the right, the agent mostly expects a late fall. After a push to the
+# left it expects one of three: a fall in 8 agent steps (−0.92), in about 60
+# (−0.56), or late. *Lost:* −1 with both pushes.
 #
 # CartPole has no randomness after the reset: for a fixed policy only one of the
 # three can happen. The others come from learning, which is not exact.
@@ -840,14 +841,14 @@ show(figure, "07_expected")
 # ## What is each part worth?
 #
 # An **ablation** trains the same agent with one part left out, on the same
-# seeds. But first: do we need six parts, or would one do? Our baseline is DQN
-# with 3-step returns.
+# seeds. First, a simpler baseline: DQN with 3-step returns alone.
 #
 # "Solved" means that the greedy mean reached 475 *once*. A seed that never did
 # counts with its 25,000 agent steps, so such a mean is a lower bound (≥). In
-# differences, ≥ and ≤ mark bounds, ≈ the difference of two bounds. "Last" is
-# the final evaluation. IQM, the *interquartile mean*, is the mean of the middle
-# half of the 18 seeds (Agarwal et al. 2021).
+# differences, ≥ and ≤ mark bounds, ≈ the difference of two bounds. "Mean over
+# the training" averages a seed's ten evaluations; "last" is the final one. IQM,
+# the *interquartile mean*, is the same for the 10 middle seeds only (Agarwal et
+# al. 2021).
 
 # %% tags=["hide-input"]
 # @title Levels: DQN, DQN with 3-step returns, Rainbow
@@ -880,22 +881,22 @@ show(draw_curves(main_curves, 475, ylabel), "07_main")
 _ = show_differences(main_curves, 475, np.random.default_rng(0))
 
 # %% [markdown]
-# Each entry is a mean difference over the seeds with its 95 % interval. A star
-# marks those that pass **Holm's correction** for many comparisons ([notebook
+# Entries are mean paired differences with 95 % intervals. A star marks those
+# that pass **Holm's correction** for all comparisons of its table ([notebook
 # 5](05_double_dueling.ipynb)).
 #
 # **On CartPole the six together do not beat 3-step returns alone.** Rainbow's
 # mean over the training is 53 lower (6 to 105, no star), its last agents are 19
 # lower (8 to 31, star), and it solves the task at least 7,778 agent steps later
-# (star). It is above plain DQN (387 against 291), although fewer of its seeds
-# are solved (13 against 15). Without its noise, Rainbow shows no difference
-# from the baseline.
+# (star). Against plain DQN it gains 96 (42 to 149; not one of the nine). Of the
+# DQN seeds 15 reach 475 but only 9 end there; of Rainbow's, 13 do both. Without
+# its noise, Rainbow differs from the baseline by +21 (1 to 40, no star).
 
 # %% [markdown]
 # **Exercise 7.4** (●●○, 12 min) Now one part at a time is left out of Rainbow.
-# A part helps if the first two columns are *negative* or the last is
-# *positive*. Before you read our answer: which parts would you keep? What do
-# you conclude from intervals on one side of 0 that have no star?
+# In the second table, a part helps if the first two columns are *negative* or
+# the last is *positive*. Before you read our answer: which parts would you
+# keep? What do you conclude from intervals on one side of 0 that have no star?
 
 # %% tags=["hide-input"]
 # @title One part left out, minus Rainbow (18 comparisons)
@@ -913,28 +914,28 @@ corrected = show_differences(left_out_curves, 475, np.random.default_rng(0))
 
 # %% [markdown]
 # **Our answer.** Keep the 3 steps: without them Rainbow loses 136 agent steps
-# over the training (93 to 177) and 170 at the end. Drop the noise: without it
-# Rainbow gains 74 (34 to 116). Nothing else has a star.
+# over the training (93 to 177) and 170 at the end (109 to 228). Drop the noise:
+# without it Rainbow gains 74 (34 to 116). Nothing else has a star.
 #
 # Dueling, priorities and the distribution have intervals on one side of 0. Of
-# 18 intervals about one excludes 0 by chance, so these are hints. Double shows
-# no difference. But "no star" is not "no effect": 18 seeds can miss effects of
+# 18 intervals about one excludes 0 by chance, and bootstrap intervals of 18
+# seeds are slightly too narrow (dueling's −63 has p = 0.07 uncorrected). So
+# these are hints. Double shows no difference, but 18 seeds can miss effects of
 # this size.
 
 # %% [markdown]
 # **Two limits.** *Noise is confounded with warm-up:* ε-greedy begins with
-# random actions and takes fewer over 8,000 agent steps. "− noise" brings this
-# random start back as well; we cannot say which of the two helps.
+# random actions only and reduces them to 4 % over 8,000 agent steps. "− noise"
+# brings this random start back as well; we cannot say which of the two helps.
 #
 # *The settings may favour some rows.* The range of the atoms follows from the
-# reward, `noise_every` was chosen on seeds 0 and 1, and most others were chosen
-# for plain DQN.
+# reward, `noise_every` was chosen on seeds 0 and 1, and most others come from
+# notebook 3's DQN (20 of 20 seeds solved, within 50,000 agent steps).
 
 # %% [markdown]
-# Harder tasks can look different. On 57 Atari games (200 million emulator
-# frames each) Rainbow's median score was 223 % of a human's; DQN had 79 %.
-# There, too, leaving out the 3 steps or the priorities cost most (Hessel et al.
-# 2017).
+# On 57 Atari games (200 million emulator frames each) Rainbow's median score
+# was 223 % of a human's; DQN had 79 %. There, leaving out the priorities or the
+# 3 steps cost most (Hessel et al. 2017).
 
 # %% [markdown]
 # ## Watch Rainbow play Pong
@@ -1015,12 +1016,12 @@ print(
 )
 
 # %% [markdown]
-# The agent gains most between 60,000 and 70,000 agent steps, then rises
-# unevenly. The last weights score +19 of 21.
+# The last weights score +19 of 21. This is one seed: three agents trained half
+# as long ended at −0.4, −9.3 and −18.4 (*Going deeper*).
 #
 # **Which rules?** This agent trained without *sticky actions* ([notebook
-# 4](04_pong_dqn.ipynb)). With them, the console repeats the previous action
-# with probability 0.25. Eight recorded games each:
+# 4](04_pong_dqn.ipynb)). With them (probability 0.25), eight recorded games
+# each:
 
 # %% tags=["hide-input"]
 # @title Points of the same agent under four protocols (8 games each)
@@ -1076,8 +1077,7 @@ for sticky in (0.0, 0.25):
 show_table(["points", "greedy", "ε = 0.05"], table)
 
 # %% [markdown]
-# Sticky actions cost the greedy agent two thirds of its points. All other Pong
-# scores in this notebook are without them.
+# All other Pong scores in this notebook are without them.
 #
 # Now watch it (green paddle) beside the return it expects. A point in $k$ agent
 # steps counts $0.98^k$, so 0.5 means 34 steps.
@@ -1298,15 +1298,15 @@ print(f"mean of the lottery 1.80, C51 {means[0]:.2f}, quantiles {means[1]:.2f}")
 assert abs(means[0] - 1.8) < 0.3 and abs(means[1] - 1.8) < 0.3
 
 # %% [markdown]
-# Both find the two cases and about the mean. C51 cannot be finer than the
-# distance of its atoms. The quantile at τ = 0.7 can be anywhere between 0 and
-# about 4: hardly any outcome there pulls at it.
+# Both find the two cases, and the mean approximately. C51 cannot resolve
+# anything finer than the spacing of its atoms. The quantile at τ = 0.7 can be
+# anywhere between 0 and about 4: hardly any outcome there pulls at it.
 #
 # ### The switches behind the ablation
 #
 # `Switches` turns each part on or off; with none of them it is the DQN of
-# notebook 3. Network, loss and Brain below add the cases that Rainbow does not
-# need.
+# notebook 3, trained half as long. Network, loss and Brain below add the cases
+# that Rainbow does not need.
 
 
 # %%
@@ -1476,7 +1476,7 @@ for name in ("dqn", "c51", "quantile", "rainbow"):
 
 # %% [markdown]
 # Noise doubles the parameters of a layer (μ and σ); atoms multiply the outputs.
-# The ablation does not make up for that. `python -m benchmarks.ablate 07
+# The ablation does not correct for that. `python -m benchmarks.ablate 07
 # --seeds 20` trains all variants (into `build/results/`). Beside the greedy
 # means they record the size of the noise and the share of decisions that it
 # changes:
@@ -1544,15 +1544,17 @@ for axes in panels:
 show(figure, "07_noise")
 
 # %% [markdown]
-# No schedule lowers σ, but by the end it shrinks to 43 % of its first value on
-# average. At the first evaluation the noise changes 2 to 7 % of the decisions;
-# the ε of DQN changes 35 % there, as half of its random actions are the greedy
-# one by chance. At the end both change about 2 %.
+# No schedule lowers σ, but by the end it has shrunk to 43 % of its initial
+# value on average. At the first evaluation the noise changes 2 to 7 % of the
+# decisions (on replayed observations); the ε of DQN changes 35 % there, as half
+# of its random actions are the greedy one by chance. At the end both change
+# about 2 %.
 #
 # ### More variants on CartPole
 #
-# Each new part alone, added to DQN, and Rainbow with other choices. "Each step"
-# means new noise at every decision, as in Fortunato's DQN.
+# The 3 steps and each new part, added to DQN one at a time; then Rainbow with
+# other choices. "Each step" means new noise at every decision, as in
+# Fortunato's DQN.
 
 # %% tags=["hide-input"]
 # @title One part added to DQN, minus DQN (15 comparisons)
@@ -1578,10 +1580,10 @@ others_curves = show_recorded(OTHERS)
 _ = show_differences(others_curves, 475, np.random.default_rng(0))
 
 # %% [markdown]
-# Of the single parts only the 3 steps are shown to help. C51 alone solves
-# 10,139 agent steps later than DQN (6,250 to 13,750, star; both are bounds).
-# For noise and quantiles no difference is shown; noise redrawn at each step is
-# lower over the training and at the end, without a star.
+# Of the single parts only the 3 steps are shown to help. With unsolved seeds
+# counted as 25,000, C51 takes 10,139 agent steps longer than DQN (6,250 to
+# 13,750, star). Noise has no star, but intervals on the wrong side of 0: one if
+# kept, all three if redrawn at each step. For quantiles no difference is shown.
 #
 # Redrawing the noise at every decision costs Rainbow 151 over the training (74
 # to 213, star), and only 1 of 18 seeds is solved. A possible reason, not tested
@@ -1823,7 +1825,10 @@ show_table(["", *heads], table)
 
 # %% [markdown]
 # Noise remains large here: at the end it still changes 32 to 47 % of the
-# decisions of "+ noise" and 9 to 19 % of those of "all six".
+# decisions of "+ noise" and 9 to 19 % of those of "all six". It is redrawn at
+# every decision (one in each of the eight games), the choice that cost Rainbow
+# 151 on CartPole. The loaded agent, also seed 0, had +9.7 after 100,000 agent
+# steps, where "all six" has −0.4; its learning rate falls half as fast.
 
 # %% [markdown]
 # ### Differences from the papers
@@ -1832,7 +1837,7 @@ show_table(["", *heads], table)
 # |---|---|---|---|
 # | emulator frames | 200 million | – | 0.4 or 0.8 million |
 # | atoms | 51 on −10 … 10 | 51 on −1 … 0 | 51 on −2 … 2 |
-# | acts with one noise for | not stated | 64 | 8, one a game |
+# | same noise for [agent steps] | not stated | 64 | 8 (1 in each of 8 games) |
 # | noisy layers | all dense ones | all but the first | all dense ones |
 # | priority | KL divergence | the same | the same |
 # | first weights | ± 1/√inputs | the same | orthogonal |

@@ -120,6 +120,8 @@ WRONG = [
             "(B, B) table": lambda r, t, q, tq, g: (
                 r + g * ~t * tq.gather(1, q.argmax(1, keepdim=True))
             ),
+            "picks whole columns": lambda r, t, q, tq, g: r + g * ~t * tq[:, q.argmax(1)],
+            "columns or rows": lambda r, t, q, tq, g: r + g * ~t * tq[q.argmax(1)],
             "of shape (3,), got shape (3, 3)": lambda r, t, q, tq, g: r[:, None] + tq,
             "got": lambda r, t, q, tq, g: -r,
         },
@@ -160,6 +162,7 @@ WRONG = [
             "Bonferroni": lambda p: [min(1, len(p) * x) for x in p],
             "largest so far": lambda p: [min(1.0, x * (len(p) - sorted(p).index(x))) for x in p],
             "at most 1": lambda p: unbounded(p),
+            "twice does not undo": lambda p: np.sort(holm(p))[np.argsort(p)],
             "sorted": lambda p: np.sort(holm(p)),
             "start with the smallest": lambda p: np.minimum(
                 1, np.maximum.accumulate(np.array(p) * np.arange(len(p), 0, -1))

@@ -136,6 +136,7 @@ def score_sums(rewards, over):
 
 WRONG_SCORES = {
     "*clipped*": lambda r, over: score_loop(np.sign(r), over),
+    "of a whole game": lambda r, over: np.sign(score_loop(r, over)),
     "unfinished": lambda r, over: [p.sum() for p in np.split(r, np.flatnonzero(over) + 1)],
     "set back": lambda r, over: np.cumsum(r)[over],
     "last step": lambda r, over: [p[:-1].sum() for p in np.split(r, np.flatnonzero(over) + 1)[:-1]],

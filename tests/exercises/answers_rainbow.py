@@ -152,6 +152,7 @@ WRONG = [
             "no probabilities yet": lambda m, x: (-(m * x).sum(1), 0),
             "dim=1": lambda m, x: (-(m * x.log_softmax(0)).sum(1), 0),
             "swapped": lambda m, x: (-torch.special.xlogy(x.softmax(1), m).sum(1), 0),
+            "has no logarithm": lambda m, x: (-(m * x.log()).sum(1), c51(m, x)[1]),
             "one number for the batch": lambda m, x: (c51(m, x)[0].mean(), 0),
             "keep the rows": lambda m, x: (c51(m, x)[0], c51(m, x)[1].sum()),
             "0 · log 0 counts as 0": lambda m, x: (
@@ -192,6 +193,9 @@ WRONG = [
     (
         check_quantile_loss,
         {
+            "are mixed up": lambda theta, outcome, tau: (
+                torch.where(outcome > theta, tau, 1 - tau) * (theta - outcome)
+            ).mean(),
             "pull with τ": lambda theta, x, tau: pinball(theta, x, 1 - tau),
             "without end": lambda theta, x, tau: (
                 torch.where(x > theta, tau, 1 - tau) * (x - theta)

@@ -387,7 +387,7 @@ def test_the_text_says_what_the_recorded_curves_say(source):
         assert said, f"{name} minus {first}: {difference.mean():+.1f}"
         interval = bootstrap_interval(difference, rng)
         assert [float(x) for x in said.groups()] == pytest.approx(interval, abs=1.6)
-        p[name] = paired_p_value(difference, rng)
+        p[name] = paired_p_value(difference)
     corrected = dict(zip(p, holm(list(p.values())), strict=True))
     assert corrected["n_step"] < 0.05 and corrected["n_step_5"] < 0.05
     assert corrected["prioritized"] > 0.05 and corrected["both"] > 0.05
