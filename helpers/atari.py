@@ -149,7 +149,7 @@ def make_pong(
     Args:
         num_envs: games side by side.
         clip_rewards: return only the sign of a reward (training); scores need False.
-        noop_max: wait 1 to that many frames after a reset; 0: not at all.
+        noop_max: wait a random time after a reset, less than that many frames; 0: not at all.
         sticky: in every emulator frame, the probability that the console repeats the previous
             action instead of the new one. 0.25 is what Machado et al. 2018 recommend and the
             default of "ALE/Pong-v5"; 0 is how Mnih et al. 2015 played.

@@ -42,7 +42,7 @@ class SumTree:
 
     def __getitem__(self, index):
         """Priorities of an array of indices."""
-        return self._node[self._first_leaf + np.asarray(index)]
+        return self._node[self._leaf(index)]
 
     def __setitem__(self, index, priority):
         """Set the priorities of indices (B,); if an index occurs twice, the last value counts.
@@ -51,14 +51,13 @@ class SumTree:
         errors do not build up over millions of updates.
 
         Raises:
-            ValueError: if a priority is negative or not finite, or an index out of range.
+            ValueError: if a priority is negative, or too large for a finite sum of all, or an
+                index out of range or no whole number.
         """
-        index, priority = np.atleast_1d(index), np.asarray(priority, float)
-        if not (np.isfinite(priority) & (priority >= 0)).all():
-            raise ValueError(f"expected finite priorities >= 0, got {priority}")
-        if len(index) and (index.min() < 0 or index.max() >= self.capacity):
-            raise ValueError(f"expected indices in 0..{self.capacity - 1}, got {index}")
-        node = self._first_leaf + index
+        node, priority = self._leaf(np.atleast_1d(index)), np.asarray(priority, float)
+        largest = np.finfo(float).max / self.capacity
+        if not ((priority >= 0) & (priority <= largest)).all():
+            raise ValueError(f"expected priorities in [0, {largest:.0e}], got {priority}")
         self._node[node] = priority
         for _ in range(self._depth):
             node = node >> 1
@@ -79,12 +78,23 @@ class SumTree:
     def find(self, mass):
         """Return the indices (B,) where the running sum first exceeds the numbers mass (B,)."""
         mass, node = np.array(mass, float), np.ones(len(mass), np.int64)
+        if not ((mass >= 0) & (mass <= self.total * (1 + 1e-9))).all():  # rounded sums: a margin
+            raise ValueError(f"expected numbers in [0, {self.total:g}], got {mass}")
         for _ in range(self._depth):
             left, right = self._node[2 * node], self._node[2 * node + 1]
             go_right = (mass >= left) & (right > 0)  # never into an empty branch, despite rounding
             mass -= np.where(go_right, left, 0.0)
             node = 2 * node + go_right
         return node - self._first_leaf
+
+    def _leaf(self, index):
+        """Return the nodes that hold these priorities."""
+        index = np.asarray(index)
+        if index.size and index.dtype.kind not in "iu":
+            raise ValueError(f"expected whole numbers as indices, got {index.dtype}")
+        if index.size and not 0 <= index.min() <= index.max() < self.capacity:
+            raise ValueError(f"expected indices in 0..{self.capacity - 1}, got {index}")
+        return self._first_leaf + index.astype(np.int64)
 
 
 class Priorities:

@@ -91,15 +91,42 @@ def test_sums_do_not_drift():
     assert tree.total == 1_000.0
 
 
-@pytest.mark.parametrize("priority", [np.nan, np.inf, -1.0])
+@pytest.mark.parametrize("priority", [np.nan, np.inf, -1.0, 1e308])
 def test_bad_priorities_are_refused_and_change_nothing(priority):
     tree = SumTree(4)
     tree[2] = 1.0
-    with pytest.raises(ValueError, match="finite priorities >= 0"):
+    with pytest.raises(ValueError, match=r"priorities in \[0, 4e\+307\], got"):
         tree[[0, 1]] = [1.0, priority]
     assert tree.total == 1.0
-    with pytest.raises(ValueError, match=r"indices in 0\.\.3"):
-        tree[4] = 1.0
+
+
+@pytest.mark.parametrize(
+    "index, message",
+    [
+        (4, r"indices in 0\.\.3"), (-1, r"indices in 0\.\.3"), ([0, -4], r"indices in 0\.\.3"),
+        ([True, False, True, False], "whole numbers as indices, got bool"),
+        (1.0, "whole numbers as indices, got float64"),
+    ],
+)  # fmt: skip
+def test_bad_indices_are_refused_for_reading_and_writing(index, message):
+    tree = SumTree(4)
+    tree[2] = 1.0
+    with pytest.raises(ValueError, match=message):
+        tree[index] = 7.0
+    with pytest.raises(ValueError, match=message):
+        tree[index]
+    assert tree.total == 1.0
+
+
+@pytest.mark.parametrize("mass", [np.nan, -0.1, 1.1, np.inf])
+def test_numbers_beyond_the_total_are_not_found(mass):
+    tree = SumTree(4)
+    tree[2] = 1.0
+    with pytest.raises(ValueError, match=r"numbers in \[0, 1\], got"):
+        tree.find([0.5, mass])
+
+
+def test_a_tree_of_zeros_cannot_be_drawn_from():
     with pytest.raises(ValueError, match="above 0"):
         SumTree(4).draw(1, rng())
 

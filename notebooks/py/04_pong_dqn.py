@@ -511,7 +511,7 @@ for kernel, stride in ((8, 4), (4, 2), (3, 1)):
 # pixels, its **receptive field**. Two fully connected layers combine them into
 # one Q-value per action.
 #
-# Two details are unusual. `centre` subtracts the average picture , and the
+# Two details are unusual. `centre` subtracts the average picture, and the
 # weights start *orthogonal*, which keeps signals from fading or growing from
 # layer to layer, with a small last layer, so that Q-values start near 0.
 
@@ -567,8 +567,6 @@ for name, net in (("this network", small_net), ("the paper's", paper_net)):
     print(f"{name}: {sum(p.numel() for p in net.parameters()):,} weights")
 
 # %% [markdown]
-#
-#
 # ## Does the network see the ball?
 #
 # Training on pixels takes a long time and can fail silently. So we first ask a
@@ -673,7 +671,7 @@ print(f"always the average:            {ignorant:.4f}")
 #
 # ## The Brain
 #
-# The settings. The paper's values are in the same unit unless another is given:
+# Our settings; the paper's values are in the same unit unless another is given:
 
 
 # %%
@@ -1239,14 +1237,12 @@ show_table(["protocol", "games", "mean (95 %)", "worst game"], table)
 
 # %% [markdown]
 # The protocol changes the score by almost 20 points. Greedy and without sticky
-# actions, the agent wins by 19.5 on average. (The intervals are over games of
+# actions, the agent wins by 19.5. (The intervals are over games of
 # this one agent, not over trainings.) Under the paper's test (ε = 0.05, not
 # sticky) it wins by 14.0; the paper's own agent won by 18.9 (30 games), after
 # 50 million agent steps. With sticky actions our greedy agent wins by only 4.0,
 # and with ε = 0.05 as well, the interval includes 0. It has learned a Pong
 # where every action takes effect at once.
-#
-#
 
 # %% [markdown]
 # ## Watch the agent

@@ -202,8 +202,7 @@ show(figure, "07_projection")
 # \underbrace{\sum_i m_i \log \frac{m_i}{p_i}}_{\text{KL divergence}}.$$
 #
 # The entropy does not depend on the network. The **Kullback–Leibler (KL)
-# divergence** does: it is 0 if $p = m$, else positive. Rainbow
-# uses it as the priority.
+# divergence** does: it is 0 if $p = m$, else positive.
 #
 # *By hand:* for $m$ = (0, 0, 0.7, 0.3) and $p$ = ¼ everywhere, the
 # cross-entropy is $\ln 4 = 1.386$ and the entropy of $m$ is 0.611, so KL is
