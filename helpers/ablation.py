@@ -216,7 +216,12 @@ def _bound(all_solved, all_of_first_solved):
 
 def _with_interval(values, rng, digits, statistic=np.mean, sign=""):
     """Text of a mean and its interval: "12 (9 to 15)"."""
-    form = f"{{:{sign},.{digits}f}}".format
+
+    def form(value):
+        text = f"{value:{sign},.{digits}f}"
+        is_rounded = float(text.replace(",", "")) == 0 != value  # on which side of 0?
+        return f"{value:{sign},.{digits + 1}f}" if is_rounded else text
+
     low, high = bootstrap_interval(values, rng, statistic=statistic)
     return f"{form(statistic(values))} ({form(low)} to {form(high)})"
 

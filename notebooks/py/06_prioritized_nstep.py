@@ -18,8 +18,8 @@
 #
 # **Two changes to the replay memory, each measured alone.** On CartPole, 3-step
 # returns raise the mean score during training from 363 to 458 of 500 (20
-# seeds). Prioritized replay shows no difference there. On a task with one rare
-# reward, though, it needs only a fifth of the updates.
+# seeds). Prioritized replay shows no difference there. With a Q-table and one
+# rare reward, it needs a fifth of the updates.
 #
 # [1 Q-table](01_q_table.ipynb) → [2 Q-network](02_cartpole_dqn.ipynb) →
 # [3 target network](03_target_network.ipynb) → [4 Pong](04_pong_dqn.ipynb) →
@@ -80,8 +80,8 @@ show(figure, "06_parts")
 # ## n-step returns
 #
 # So far, a target on CartPole contains one reward and then **bootstraps**: it
-# uses the network's own estimate for the rest. So a reward needs at least ten
-# updates to travel back ten steps. An **n-step return** sums $n$ rewards before
+# uses the network's own estimate for the rest. In a table, a reward then
+# travels back one step per update. An **n-step return** sums $n$ rewards before
 # it bootstraps:
 #
 # $$y_t = r_t + \gamma r_{t+1} + \dots + \gamma^{n-1} r_{t+n-1}
@@ -96,7 +96,7 @@ show(figure, "06_parts")
 
 # %% [markdown]
 # **Exercise 6.1** (●●○, 10 min) Compute the n-step targets of a batch. Each row
-# holds the rewards of n steps, whether the game terminated with each step, and
+# holds the rewards of n steps, whether the game terminated at each step, and
 # the value of the observation after the last one. A row may run on into the
 # next game; your target must not.
 
@@ -132,15 +132,15 @@ target = n_step_target(reward, terminated, next_value, gamma=0.5)
 print("targets", tuple(target.shape), target.tolist())
 
 # %% [markdown]
-# These are the rows of the table, with a value of 10 after the window: 2.75 +
-# 0.125 · 10 = 4, and 4.5 for the game that is over.
+# With a value of 10 after the window: 2.75 + 0.125 · 10 = 4, and 4.5 for the
+# game that is over.
 #
 # The agent sees one step at a time and keeps the last $n$ in a window. A full
 # window becomes one transition. At the end of an episode there are two cases:
 #
 # - **Terminated:** nothing follows, so the shorter windows are complete too.
-# - **Truncated** by the time limit: the shorter windows lack rewards, so we
-#   drop them.
+# - **Truncated** by the time limit: the shorter windows would need another
+#   discount, so we drop them.
 
 # %%
 from collections import deque
@@ -164,7 +164,7 @@ class NStep:
             while self.window:  # shorter windows: nothing follows the end
                 complete.append(self.fold())
         if truncated:
-            self.window.clear()  # the missing rewards will never come
+            self.window.clear()  # too short for a discount of γⁿ
         return complete
 
     def fold(self):
@@ -199,7 +199,7 @@ for ends in (True, False):
 
 # %% [markdown]
 # The terminated game yields four transitions, the truncated one only two. Its
-# last full window bootstraps from $s_4$, because the game could have gone on.
+# last full window bootstraps from $s_4$: the game could have gone on.
 #
 # ### How far does a reward travel?
 #
@@ -251,8 +251,7 @@ figure.suptitle(
 show(figure, "06_chain")
 
 # %% [markdown]
-# Each sweep carries the reward $n$ states to the left, so $n=1$ needs twelve
-# sweeps, $n=3$ four and $n=5$ three.
+# Each sweep carries the reward $n$ states to the left.
 #
 # ### The price: off-policy bias
 #
@@ -283,15 +282,17 @@ print(
 # A uniform replay memory samples all transitions equally often. The thousandth
 # time a balanced pole stayed balanced is as likely to be drawn as the one time
 # it fell. **Prioritized replay** prefers transitions with a large TD error
-# $\delta_i$ (target minus prediction, at the last visit). Transition $i$ gets
-# the **priority** $p_i$ and is drawn with probability $P(i)$:
+# $|\delta_i|$ ($\delta_i$: target minus prediction, when last drawn).
+# Transition $i$ gets the **priority** $p_i$ and is drawn with probability
+# $P(i)$:
 #
 # $$p_i = |\delta_i| + \epsilon, \qquad
 #   P(i) = \frac{p_i^\alpha}{\sum_k p_k^\alpha}.$$
 #
 # This is **proportional prioritization**. $\alpha=0$ samples uniformly; the
-# small $\epsilon$ keeps a chance for transitions with error 0. A new transition
-# has no TD error yet, so it starts with the highest priority seen so far.
+# small $\epsilon$ (not the exploration ε) keeps a chance for transitions with
+# error 0. A new transition has no TD error yet, so it starts with the highest
+# priority seen so far.
 
 # %% [markdown]
 # **Exercise 6.2** (●○○, 5 min) Compute $P(i)$ from TD errors. By hand first:
@@ -385,9 +386,10 @@ print("index 2 set to 0.5: total", tree.total)
 print("  5.5: now index", tree.find([5.5])[0])
 
 # %% [markdown]
-# Both agree. After the change the total is 6.5, and 5.5 falls on index 3. Our
-# tree works on whole arrays, level by level; node $i$ has the children $2i$ and
-# $2i+1$:
+# Both agree. After the change, 5.5 falls on index 3. For a batch of B, `draw`
+# takes one number from each of B equal parts of the total (stratified
+# sampling). Our tree works on whole arrays, level by level; node $i$ has the
+# children $2i$ and $2i+1$:
 
 # %%
 from helpers.runtime import show_source
@@ -467,7 +469,7 @@ def cliff_walk(n):
 
 # %%
 def updates_needed(n, how, rng, gamma=0.9, rate=0.25, limit=200_000):
-    """Updates until the mean squared error of the Q-table is below 0.001."""
+    """Updates until the mean squared error of the right actions is below 0.001."""
     state, action, reward, next_state = np.array(cliff_walk(n)).T
     truth = gamma ** np.arange(n - 1, -1, -1)  # of the right actions
     q = np.zeros((n + 1, 2))  # q[-1] is the end: it stays 0
@@ -522,9 +524,9 @@ show(figure, "06_cliff_walk")
 # With 2,046 transitions, uniform sampling needs 27,609 updates (median) and
 # prioritized sampling 5,352. The reward is in a single transition. Uniform
 # sampling has to find that one again and again, then the one before it, and so
-# on. Once prioritized sampling has found it, the large error brings it back
-# soon. But priorities know only the error at the *last* visit. Always taking
-# the largest current error needs 377 updates.
+# on. Prioritized sampling brings it back soon, once found. But priorities know
+# only the error at the *last* draw. Always taking the largest current error
+# needs 377 updates.
 
 # %% [markdown]
 # ## Importance weights
@@ -552,8 +554,8 @@ for exponent in (0.0, 0.4, 1.0):
     print(f"β = {exponent}: the ticket seems to be worth {value:.2f}")
 
 # %% [markdown]
-# Without weights (β = 0) the agent learns 0.25. The full correction (β = 1)
-# gives 0.10, which is right.
+# Without weights (β = 0) the agent learns 0.25; with β = 1 it learns 0.10,
+# which is right.
 #
 # **Exercise 6.4** (●●○, 10 min) Compute importance weights. Very large weights
 # would make very large steps, so divide them by the largest one in the batch.
@@ -585,14 +587,14 @@ def importance_weights(probability, number_stored, beta):
 #
 # ### What do we divide by?
 #
-# Implementations rescale the weights in three ways:
+# The maximum comes in three variants:
 #
 # - **batch maximum** (Dopamine, our memory): divide by the largest weight in
 #   the batch;
 # - **memory maximum** (OpenAI Baselines): divide by the largest weight of all
 #   stored transitions;
 # - **rank-based prioritization** takes $p_i = 1/\text{rank}(i)$, rank 1 for the
-#   largest error. The largest weight is then known in advance.
+#   largest error: the memory maximum is then known in advance.
 #
 # Four transitions have the probabilities 0.1, 0.2, 0.3 and 0.4. The batch holds
 # the last two, β = 1:
@@ -612,14 +614,14 @@ print(
 )
 
 # %% [markdown]
-# Both raw weights are below 1, because these transitions are drawn too often.
-# Dividing by the batch maximum *enlarges* them, from 0.833 to 1. It guarantees
-# that no weight exceeds 1, not that steps get smaller. Dividing by the memory
-# maximum never enlarges a weight, but one transition with a tiny priority
-# shrinks every step.
+# Both raw weights are below 1, because these transitions are drawn more often
+# than uniformly. Dividing by the batch maximum *enlarges* them, from 0.833 to
+# 1. It guarantees that no weight exceeds 1, not that steps get smaller.
+# Dividing by the memory maximum never enlarges a weight, but one transition
+# with a tiny priority shrinks every step.
 #
-# Early in training the targets are wrong anyway, and speed counts; at the end
-# we want the right values. So we **anneal β**: it rises linearly to 1.
+# Early in training the targets are wrong anyway, so bias matters less; at the
+# end we want the right values. So we **anneal β**: it rises linearly to 1.
 
 
 # %%
@@ -630,10 +632,10 @@ def beta(config, agent_steps):
 
 
 # %% [markdown]
-# Tree and weights together make the memory. Each TD error must come back to its
-# own transition. So every drawn transition has a *key*: its slot, and how often
-# that slot has been written. If the slot is overwritten before the error comes
-# back, the error is dropped.
+# The tree and the weights together form the memory. Each TD error must come
+# back to its own transition. So every drawn transition has a *key*: its slot,
+# and how often that slot has been written. If the slot is overwritten before
+# the error comes back, the error is dropped.
 
 # %%
 from helpers.prioritized import Priorities, PrioritizedReplayMemory
@@ -753,8 +755,8 @@ def loss_and_errors(batch, weight, q_net, target_net, config):
 
 
 # %% [markdown]
-# For a later figure, our memory counts its draws, and those of a uniform
-# memory:
+# For a later figure, our memory counts its draws and what uniform sampling
+# would expect:
 
 
 # %%
@@ -974,11 +976,11 @@ show(figure, "06_mine")
 print(verdict)
 
 # %% [markdown]
-# Both tests are at 497 of 500. Early dips are normal: up to 17,500 agent steps,
-# the worst of the other seeds is always below 300. Our dip to about 250 at
-# 25,000 is deeper than any of theirs there (351). Two common failures: with γ
-# instead of γⁿ, falls seem nearer than they are; and if TD errors go back to
-# the wrong transitions, priorities are noise.
+# Both tests are at 497 of 500. Dips are normal: up to 17,500 agent steps, and
+# again at 40,000, the worst of the other seeds is below 300. Three of our 20
+# evaluations lie below their range, most clearly at 25,000 (about 250; theirs:
+# 351). Two common failures: with γ instead of γⁿ, falls seem nearer than they
+# are; and if TD errors go back to the wrong transitions, priorities are noise.
 
 # %% [markdown]
 # ## What is replayed most?
@@ -1055,7 +1057,7 @@ show_table(header, table)
 # In this training, poles that lean 2° or more are replayed more than uniformly.
 # The fall itself is not replayed most. The peak is six to ten agent steps
 # before it, with more than twice as many draws as from a uniform memory. A
-# likely reason: there, the outcome is still open.
+# possible reason, not tested: there, the outcome is still open.
 
 # %% [markdown]
 # ## What does each part bring?
@@ -1099,9 +1101,9 @@ show(draw_curves(variants, 475, "greedy mean [agent steps]"), "06_ablation")
 show_levels(variants, 475, np.random.default_rng(0))
 
 # %% [markdown]
-# Overlapping intervals do not settle whether two variants differ. The **paired
-# difference** does: variant minus DQN on the same seed. A star means p < 0.05
-# after Holm's correction for the twelve comparisons in the table.
+# Overlapping intervals settle nothing. So we look at the **paired difference**:
+# variant minus DQN on the same seed. A star means p < 0.05 after Holm's
+# correction for the twelve comparisons in the table.
 
 # %% tags=["hide-input"]
 # @title Differences from DQN, paired by seed
@@ -1110,8 +1112,8 @@ corrected = show_differences(variants, 475, np.random.default_rng(0))
 # %% [markdown]
 # **n-step returns help.** Over the training, 3 steps bring +96 agent steps (78
 # to 117) and 5 steps +109 (88 to 130); both survive the correction. In the
-# other two columns nothing does. That includes reaching 475 earlier with 3
-# steps, by 4,625 agent steps (1,750 to 7,875).
+# other two columns nothing does, not even reaching 475 earlier with 3 steps, by
+# 4,625 agent steps (1,750 to 7,875).
 #
 # **Prioritized replay alone: no difference shown** (−1, from −25 to +21). And
 # on top of 3 steps?
@@ -1124,9 +1126,9 @@ top = {
 corrected = show_differences(top, 475, np.random.default_rng(0))
 
 # %% [markdown]
-# None shown either: +8 (−9 to +24). One possible reason, which we have not
-# tested: the 12,256 mini-batches of 128 draw each of the 50,000 transitions
-# about 31 times on average.
+# No difference shown either: +8 (−9 to +24), nor for 5 steps: +13 (0 to 25).
+# One possible reason, which we have not tested: 12,256 mini-batches of 128 are
+# enough to draw each of 50,000 transitions 31 times on average.
 
 # %% [markdown]
 # ## Watch the agent
@@ -1229,8 +1231,8 @@ check_learned(
 # %% [markdown]
 # ## Summary
 #
-# - An n-step return sums n rewards before it bootstraps, with γⁿ. A reward
-#   travels n steps back per update; the price is off-policy bias.
+# - An n-step return sums n rewards before it bootstraps, with γⁿ. In a table, a
+#   reward travels n steps back per sweep; the price is off-policy bias.
 # - Prioritized replay samples in proportion to $p_i^\alpha$; a sum tree does
 #   that in about 20 steps per draw, even for a million transitions.
 # - Importance weights correct the average that priorities distort; β says by
@@ -1248,7 +1250,7 @@ check_learned(
 #
 # | | Papers | Here |
 # |---|---|---|
-# | task | 57 Atari games, pixels | CartPole, four numbers |
+# | task | 49 or 57 Atari games, pixels | CartPole, four numbers |
 # | α, β at the start | 0.6, 0.4 (Rainbow: 0.5, 0.4) | 0.6, 0.4 |
 # | TD errors | clipped to ±1 | not clipped |
 # | learning rate | divided by 4 with priorities | the same for all variants |
@@ -1345,7 +1347,8 @@ print(f"ratio {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 # %% [markdown]
 # In the recorded run, prioritized replay makes about 0.8 times as many updates
-# per second. If both learn equally much per update, uniform sampling is faster.
+# per second. If both learn the same amount per update, uniform sampling is
+# faster.
 
 # %% [markdown]
 # ### Exercises
@@ -1379,4 +1382,5 @@ check_rank_probabilities(my_rank_probabilities)
 # transitions have large errors then, for how long, and what do priorities
 # prefer? Train `VARIANTS["dqn"]` and `VARIANTS["prioritized"]` for 20,000 agent
 # steps on one seed each and look. (gymnasium's `TransformReward` changes the
-# rewards; `Environment` takes an `env`.)
+# rewards. `train` takes no `env`, so call `Environment(Agent(brain), config,
+# seed, env).run()`.)
