@@ -3,6 +3,7 @@ PROFILE ?= quick
 PORT ?= 8888
 BIN := .venv/bin
 READY := .venv/.installed
+DEV := .venv/.installed-dev
 PEERS := .venv-bench/.installed
 COLAB := .venv-colab/.installed
 
@@ -21,10 +22,14 @@ $(READY): requirements.txt helpers/requirements.txt constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch $(READY)
 
-run: $(READY)  ## execute the notebooks into build/ and show what they learned
-	$(BIN)/python tools/notebooks.py run $(NB) --profile $(PROFILE)
+$(DEV): $(READY) requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@touch $(DEV)
 
-test: $(READY)  ## style, unit tests, every notebook in quick
+run: $(READY)  ## execute the notebooks into build/ and show what they learned
+	$(BIN)/python -m tools.execute run $(NB) --profile $(PROFILE)
+
+test: $(DEV)  ## style, unit tests, every notebook in quick
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
@@ -39,10 +44,10 @@ lab: $(READY)  ## open JupyterLab on the first notebook
 		$(if $(DISPLAY),,--no-browser) notebooks/01_q_table.ipynb
 
 record: $(READY)  ## execute NB=… in full and keep its outputs
-	DQN_STUDY=$(STUDY) $(BIN)/python tools/notebooks.py record $(NB) --profile full
+	DQN_STUDY=$(STUDY) $(BIN)/python -m tools.execute record $(NB) --profile full
 
 sync: $(READY)  ## copy changed text from notebooks/py into the notebooks
-	$(BIN)/python tools/notebooks.py sync
+	$(BIN)/python -m tools.execute sync
 
 $(PEERS): benchmarks/requirements.txt requirements.txt constraints.txt
 	$(PYTHON) -m venv .venv-bench
@@ -54,21 +59,21 @@ bench: $(READY) $(PEERS)  ## measure against stable-baselines3 (QUICK=1: a few m
 
 book slides: $(READY)  ## the notebooks as web pages; as slides for a class
 	$(BIN)/pip install --quiet --disable-pip-version-check -r book/requirements.txt -c constraints.txt
-	$(BIN)/python tools/pages.py $@
+	$(BIN)/python -m tools.pages $@
 
-test-browser: book slides  ## notebooks and pages in Debian's Chromium
-	$(BIN)/pip install --quiet --disable-pip-version-check -r browser_tests/requirements.txt -c constraints.txt
-	$(BIN)/python -m pytest -q browser_tests
+test-browser: $(DEV) book slides  ## notebooks and pages in Debian's Chromium
+	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/browser/requirements.txt -c constraints.txt
+	$(BIN)/python -m pytest -q tests/browser
 
-$(COLAB): colab_tests/requirements.txt
+$(COLAB): tests/colab/requirements.txt
 	$(PYTHON) -m venv .venv-colab
-	.venv-colab/bin/pip install --quiet --disable-pip-version-check -r colab_tests/requirements.txt
+	.venv-colab/bin/pip install --quiet --disable-pip-version-check -r tests/colab/requirements.txt
 	@touch $(COLAB)
 
-test-colab: $(READY) $(COLAB)  ## notebooks with Colab's library versions
-	$(BIN)/python -m pytest -q colab_tests
+test-colab: $(DEV) $(COLAB)  ## notebooks with Colab's library versions
+	$(BIN)/python -m pytest -q tests/colab
 
-lint: $(READY)  ## format, and fix what ruff can fix
+lint: $(DEV)  ## format, and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
-from notebooks import published
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.execute import published
 
 project = "Deep Q-Networks"
 author = "the authors of the course"

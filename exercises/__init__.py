@@ -161,6 +161,14 @@ def _is(frame, function):
     return code is not None and frame.filename == code.co_filename
 
 
+def _message(error):
+    """Text of an error, even of one that cannot say it."""
+    try:
+        return str(error)
+    except Exception:  # the learner's own class
+        return "(its message cannot be shown)"
+
+
 def exercise(check):
     """Turn a function that raises ``Wrong`` into a check that answers and never raises.
 
@@ -198,13 +206,14 @@ def exercise(check):
             return False
         except Exception as error:  # whatever the learner's code raises
             theirs = [f.line for f in traceback.extract_tb(error.__traceback__) if _is(f, function)]
+            message = _message(error)
             if theirs:
-                print(f"✗ {name}: your function raised {type(error).__name__}: {error}")
+                print(f"✗ {name}: your function raised {type(error).__name__}: {message}")
                 print(f"  at: {theirs[-1]}")
             elif outcomes[-1:] == ["error"]:
-                print(f"✗ {name}: not yet. Your function could not be called: {error}")
+                print(f"✗ {name}: not yet. Your function could not be called: {message}")
             else:
-                print(f"✗ {name}: not yet. What came back cannot be used here: {error}")
+                print(f"✗ {name}: not yet. What came back cannot be used here: {message}")
             return False
         print(f"✓ {name}: right.")
         return True

@@ -16,6 +16,8 @@ from matplotlib.animation import FuncAnimation
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
+from helpers.checkpoint import write_atomically
+
 MAX_BYTES = 600_000  # of one embedded animation; a notebook should stay below 1.5 MB
 
 
@@ -26,7 +28,8 @@ def check_frames(frames):
         frames: T pictures, each (H, W) or (H, W, 3), all alike, uint8.
 
     Raises:
-        ValueError: if there are none, or they differ in shape, or are not uint8.
+        ValueError: if there are none, or they differ in shape, are not uint8, or have less than
+            two pixels along a side.
     """
     frames = list(frames)
     if not frames:
@@ -42,6 +45,8 @@ def check_frames(frames):
         raise ValueError(
             f"expected frames (H, W) or (H, W, 3) of dtype uint8, got {shapes[0]} {stacked.dtype}"
         )
+    if min(stacked.shape[1:3]) < 2:
+        raise ValueError(f"expected frames of at least 2 × 2 pixels, got {shapes[0]}")
     return np.repeat(stacked[..., None], 3, axis=-1) if stacked.ndim == 3 else stacked
 
 
@@ -86,9 +91,16 @@ def _encode_mp4(frames, fps):
 
 
 SIGNS = {
-    "minus": "−", "fast-backward": "❘◀", "step-backward": "◂", "play fa-flip-horizontal": "◀",
-    "pause": "❚❚", "play": "▶", "step-forward": "▸", "fast-forward": "▶❘", "plus": "+",
-}  # fmt: skip
+    "minus": "−",
+    "fast-backward": "❘◀",
+    "step-backward": "◂",
+    "play fa-flip-horizontal": "◀",
+    "pause": "❚❚",
+    "play": "▶",
+    "step-forward": "▸",
+    "fast-forward": "▶❘",
+    "plus": "+",
+}
 
 
 def _self_contained(html):
@@ -180,8 +192,7 @@ def save_animation(frames, path, fps=30):
     if path.suffix not in encoders:
         raise ValueError(f"expected a path ending in {sorted(encoders)}, got {path.name!r}")
     data = encoders[path.suffix](check_frames(frames), fps)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    write_atomically(path, data)
     return path
 
 

@@ -9,6 +9,8 @@ Source: Mnih et al. 2015, Methods, "Preprocessing"; Machado et al. 2018.
 import gymnasium as gym
 import numpy as np
 
+from helpers.checks import check_count
+
 try:
     import ale_py
     from ale_py.vector_env import AtariVectorEnv
@@ -162,8 +164,11 @@ def make_pong(
         *next* step, which ignores the action and is not a transition.
 
     Raises:
-        ValueError: if ``sticky`` is not in [0, 1).
+        ValueError: if ``sticky`` is not in [0, 1), or a number of games or pixels below 1.
     """
+    check_count("num_envs", num_envs)  # with 0, the emulator would end the whole process
+    for name, pixels in zip(("height", "width"), size, strict=True):
+        check_count(name, pixels)
     if not 0 <= sticky < 1:
         raise ValueError(f"expected sticky in [0, 1), got {sticky}")
     return AtariVectorEnv(

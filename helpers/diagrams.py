@@ -58,20 +58,29 @@ def dqn_parts(new=(), target_net=True, labels=None):
             continue
         edge, face = ("#e8743b", "#fdeee6") if name in new else ("#1f4e8c", "#eef3f9")
         boxes[name] = axes.annotate(
-            labels.get(name, text), (x + width / 2, y), ha="center", va="center", fontsize=10,
+            labels.get(name, text),
+            (x + width / 2, y),
+            ha="center",
+            va="center",
+            fontsize=10,
             bbox=dict(boxstyle="round,pad=0.5", edgecolor=edge, facecolor=face, linewidth=1.5),
-        )  # fmt: skip
+        )
     for begin, end, text, bend, (x, y, align) in ARROWS:
         if not target_net and (begin, end) in NO_TARGET_NET:
             continue
         colour = "#e8743b" if begin in new or end in new else "0.35"
         axes.annotate(
-            "", xy=_centre(end), xytext=_centre(begin),
+            "",
+            xy=_centre(end),
+            xytext=_centre(begin),
             arrowprops=dict(
-                arrowstyle="->", color=colour, patchA=boxes[begin].get_bbox_patch(),
-                patchB=boxes[end].get_bbox_patch(), connectionstyle=f"arc3,rad={bend}",
+                arrowstyle="->",
+                color=colour,
+                patchA=boxes[begin].get_bbox_patch(),
+                patchB=boxes[end].get_bbox_patch(),
+                connectionstyle=f"arc3,rad={bend}",
             ),
-        )  # fmt: skip
+        )
         text = labels.get((begin, end), text)
         axes.text(x, y, text, ha=align, va="center", fontsize=9, color=colour)
     return figure

@@ -4,6 +4,8 @@ from collections import namedtuple
 
 import numpy as np
 
+from helpers.checks import check_count
+
 Evaluation = namedtuple("Evaluation", "returns mean std agent_steps")
 Evaluation.__doc__ = """What an evaluation found.
 
@@ -29,8 +31,9 @@ def evaluate(act, envs, seed, max_agent_steps=27_000):
         Evaluation.
 
     Raises:
-        ValueError: if ``act`` returns anything but N actions.
+        ValueError: if ``act`` returns anything but N actions, or a reward is not finite.
     """
+    check_count("max_agent_steps", max_agent_steps)
     obs, _ = envs.reset(seed=seed)
     returns = np.zeros(envs.num_envs)
     lengths = np.zeros(envs.num_envs, np.int64)
@@ -42,9 +45,11 @@ def evaluate(act, envs, seed, max_agent_steps=27_000):
                 f"expected act to return actions of shape ({envs.num_envs},), got {action.shape}"
             )
         obs, reward, terminated, truncated, _ = envs.step(action)
-        returns += reward * running
+        returns += np.where(running, reward, 0.0)
         lengths += running
         running &= ~(terminated | truncated)
         if not running.any():
             break
+    if not np.isfinite(returns).all():
+        raise ValueError(f"expected finite rewards, got returns {returns}: look at the environment")
     return Evaluation(returns, float(returns.mean()), float(returns.std()), int(lengths.sum()))

@@ -9,16 +9,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from helpers.checkpoint import write_atomically
-from helpers.runtime import build_dir, in_notebook
+from helpers.checks import check_count
+from helpers.runtime import build_dir, in_notebook, inside
 
 
 def moving_mean(values, window=100):
     """Mean of the last ``window`` values at each point (of fewer at the start), (T,)."""
-    values = np.asarray(values, float)
-    sums = np.cumsum(np.insert(values, 0, 0.0))
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(ends - window, 0)
-    return (sums[ends] - sums[starts]) / (ends - starts)
+    window = check_count("window", window)
+    padded = np.concatenate([np.zeros(window - 1), np.asarray(values, float)])
+    if len(padded) < window:  # no value
+        return np.zeros(0)
+    sums = np.lib.stride_tricks.sliding_window_view(padded, window).sum(axis=1)
+    return sums / np.minimum(np.arange(1, len(sums) + 1), window)
 
 
 def _alt(figure):
@@ -35,7 +37,7 @@ def show(figure, name):
 
         display(figure, metadata=_alt(figure))
     else:
-        path = build_dir("figures") / f"{name}.png"
+        path = inside(build_dir("figures"), f"{name}.png")
         figure.savefig(path, dpi=110, bbox_inches="tight")
         print(f"figure: {path}")
     plt.close(figure)
@@ -53,19 +55,28 @@ def load_curves(path, x, y):
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if a column is missing.
+        ValueError: naming the line, if a column is missing or occurs twice, a line is cut off, a
+            number is none or not finite, or the x of a seed decreases (as if it were there twice).
     """
-    with Path(path).open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    missing = {"seed", x, y} - set(rows[0] if rows else ())
-    if missing:
-        raise ValueError(f"expected columns seed, {x}, {y} in {path}, missing: {sorted(missing)}")
-    curves = {}
-    for row in rows:
-        xs, ys = curves.setdefault(int(row["seed"]), ([], []))
-        xs.append(float(row[x]))
-        ys.append(float(row[y]))
-    return {seed: (np.array(xs), np.array(ys)) for seed, (xs, ys) in curves.items()}
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    if any(header.count(name) != 1 for name in ("seed", x, y)) or not rows:
+        raise ValueError(f"expected columns seed, {x}, {y} and rows in {path}, got {header}")
+    places, curves = [header.index(name) for name in ("seed", x, y)], {}
+    for line, row in enumerate(rows, start=2):
+        where = f"{path}, line {line}"
+        try:
+            seed, at, value = (float(row[place]) for place in places)
+        except (ValueError, IndexError):
+            raise ValueError(f"expected numbers for {header} in {where}, got {row}") from None
+        if len(row) != len(header) or not np.isfinite([seed, at, value]).all():
+            raise ValueError(f"expected {len(header)} finite numbers in {where}, got {row}")
+        xs, ys = curves.setdefault(seed, ([], []))
+        if xs and at < xs[-1]:
+            raise ValueError(f"expected {x} of seed {seed:g} to increase, got {at:g} in {where}")
+        xs.append(at)
+        ys.append(value)
+    return {int(seed): (np.array(xs), np.array(ys)) for seed, (xs, ys) in curves.items()}
 
 
 def plot_band(axes, curves, label):

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from helpers.checkpoint import write_atomically
+
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = ("quick", "full")
 RECORDED_SECONDS = 0.034  # what ``slowness`` measured on the machine of the recorded runs
@@ -42,9 +44,21 @@ def in_notebook():
     return getattr(get_ipython(), "kernel", None) is not None
 
 
+def inside(folder, *parts):
+    """Return a path below ``folder``.
+
+    Raises:
+        ValueError: if the parts lead out of it, by ".." for example.
+    """
+    path = folder.joinpath(*parts)
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"expected a path inside {folder}, got {path}")
+    return path
+
+
 def build_dir(*parts):
     """Return (and make) a folder below ``build/``, where everything a run writes goes."""
-    folder = ROOT.joinpath("build", *parts)
+    folder = inside(ROOT / "build", *parts)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -63,7 +77,7 @@ def results_path(name):
     Recorded ones are in ``results/``; a study (see ``study``) writes its own to
     ``build/results/``.
     """
-    return build_dir("results") / name if study() else ROOT / "results" / name
+    return inside(build_dir("results") if study() else ROOT / "results", name)
 
 
 def seed_everything(seed):
@@ -109,7 +123,10 @@ def machine():
         except importlib.metadata.PackageNotFoundError:
             parts.append(f"no {name} (pip install {name})")
     parts.append(f"{os.cpu_count()} CPU cores")
-    parts.append(torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")
+    try:
+        parts.append(torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")
+    except RuntimeError as error:
+        parts.append(f"a GPU that does not answer ({str(error).splitlines()[0]})")
     if importlib.util.find_spec("imageio_ffmpeg") is None:
         parts.append("no ffmpeg (no MP4; pip install imageio-ffmpeg)")
     return " · ".join(parts)
@@ -222,10 +239,19 @@ def check_values(loss, q, bound, agent_steps):
     )
 
 
+def read_verdicts(path):
+    """Return the verdicts in a file, {name: {value, expected, passed}}; none if it is damaged."""
+    try:
+        verdicts = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return verdicts if isinstance(verdicts, dict) else {}
+
+
 def check_learned(name, value, *, at_least=None, at_most=None):
     """Hold a measured figure against its expectation; print and file the verdict.
 
-    The verdict goes to ``build/verdicts/NOTEBOOK.json``, where the summary after
+    The verdict goes to ``build/verdicts/NOTEBOOK.PROCESS.json``, where the summary after
     ``make run`` finds it.
 
     Args:
@@ -243,8 +269,9 @@ def check_learned(name, value, *, at_least=None, at_most=None):
     wanted = f">= {at_least:g}" if at_most is None else f"<= {at_most:g}"
     print(f"{name}: {value:g} (expected {wanted})")
     notebook = os.environ.get("DQN_NOTEBOOK") or Path(sys.argv[0]).stem
-    path = build_dir("verdicts") / f"{notebook}.json"
-    verdicts = json.loads(path.read_text()) if path.exists() else {}
+    path = build_dir("verdicts") / f"{Path(notebook).name}.{os.getpid()}.json"
+    verdicts = read_verdicts(path)
     verdicts[name] = {"value": float(value), "expected": wanted, "passed": bool(passed)}
-    path.write_text(json.dumps(verdicts, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(verdicts, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode())
     assert passed, f"{name}: expected {wanted}, got {value:g}"

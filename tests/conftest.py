@@ -8,9 +8,13 @@ os.environ["SDL_AUDIODRIVER"] = "dummy"
 for library in ("OMP", "OPENBLAS", "MKL"):  # threads that wait for each other cost more than one
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
-import cv2  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import cv2
+import pytest
+import torch
+from hypothesis import settings
+
+settings.register_profile("course", deadline=None)  # a busy machine is no failure
+settings.load_profile("course")
 
 
 @pytest.fixture(autouse=True, scope="session")

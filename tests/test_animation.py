@@ -43,8 +43,15 @@ def test_bad_frames_are_explained():
 
 
 def test_grey_frames_become_colour():
-    grey = np.array([[[0, 255]]], np.uint8)
-    np.testing.assert_array_equal(check_frames(grey), [[[[0, 0, 0], [255, 255, 255]]]])
+    grey = np.array([[[0, 255]] * 2], np.uint8)
+    np.testing.assert_array_equal(check_frames(grey), [[[[0, 0, 0], [255, 255, 255]]] * 2])
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1, 3), (3, 0, 5, 3), (3, 5, 1, 3)])
+def test_pictures_too_small_for_a_file_are_refused(tmp_path, shape):
+    with pytest.raises(ValueError, match="at least 2 × 2 pixels"):
+        save_animation(np.zeros(shape, np.uint8), tmp_path / "a.gif")
+    assert not list(tmp_path.iterdir())
 
 
 def test_animated_png_plays_all_frames_in_their_colours():

@@ -314,6 +314,12 @@ def test_sticky_is_a_probability_below_one(sticky):
         make_pong(1, sticky=sticky)
 
 
+@pytest.mark.parametrize("how", [dict(num_envs=0), dict(num_envs=1, size=(0, 84))])
+def test_a_size_of_zero_is_refused_before_the_emulator_sees_it(how):
+    with pytest.raises(ValueError, match="whole number >= 1, got 0"):
+        make_pong(**how)
+
+
 LIMIT = dict(max_num_frames_per_episode=330)  # 82 agent steps, the waits at the start included
 
 

@@ -11,9 +11,7 @@ import pytest
 from benchmarks import __main__ as bench
 from benchmarks import ablate
 from helpers.runtime import ROOT
-
-sys.path.insert(0, str(ROOT / "tools"))
-import notebooks as tool
+from tools import execute as tool
 
 PAGES = ["README.md", "CONTRIBUTING.md", "results/README.md", "benchmarks/README.md"]
 PAGES += sorted(str(p.relative_to(ROOT)) for p in (ROOT / "book").glob("*.md"))
@@ -22,7 +20,7 @@ CHEAP = ("make help",)
 PARSERS = {
     "benchmarks": bench.command_line,
     "benchmarks.ablate": ablate.command_line,
-    "tools/notebooks.py": tool.command_line,
+    "tools.execute": tool.command_line,
 }
 
 

@@ -60,9 +60,27 @@ def test_gives_up_in_the_end():
     assert evaluate(act, Lengths(3, 10**9), 0, max_agent_steps=20).returns.tolist() == [3, 20]
 
 
+@pytest.mark.parametrize("limit", [0, -1, 2.5])
+def test_a_limit_below_one_is_refused(limit):
+    with pytest.raises(ValueError, match="max_agent_steps to be a whole number >= 1"):
+        evaluate(lambda obs: np.zeros(2, int), Lengths(3, 3), seed=0, max_agent_steps=limit)
+
+
 def test_wrong_number_of_actions_is_named():
     with pytest.raises(ValueError, match=r"actions of shape \(2,\), got \(2, 1\)"):
         evaluate(lambda obs: np.zeros((2, 1)), Lengths(3, 4), 0)
+
+
+@pytest.mark.parametrize("reward", [np.nan, np.inf])
+def test_rewards_that_are_no_numbers_are_refused(reward):
+    class Odd(Lengths):
+        def step(self, action):
+            obs, _, over, cut, info = super().step(action)
+            return obs, np.array([1.0, reward if self.total == 4 else 1.0]), over, cut, info
+
+    assert evaluate(act, Odd(5, 3), 0).returns.tolist() == [5, 3]  # after its end it does not count
+    with pytest.raises(ValueError, match="expected finite rewards, got returns"):
+        evaluate(act, Odd(5, 4), 0)
 
 
 def test_cartpole_pushed_one_way_falls_soon_and_repeatably():

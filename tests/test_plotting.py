@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import plotting
+from helpers import plotting, runtime
 from helpers.plotting import (
     LiveCurve,
     is_mine_normal,
@@ -31,7 +31,7 @@ def test_curves_come_back_by_seed(tmp_path):
     curves = load_curves(path, "x", "y")
     assert [v.tolist() for v in curves[0]] == [[1, 2], [2.5, 4]]
     assert [v.tolist() for v in curves[1]] == [[1], [3]]
-    with pytest.raises(ValueError, match=r"missing: \['z'\]"):
+    with pytest.raises(ValueError, match="expected columns seed, x, z and rows in"):
         load_curves(path, "x", "z")
     with pytest.raises(FileNotFoundError):
         load_curves(tmp_path / "b.csv", "x", "y")
@@ -39,8 +39,53 @@ def test_curves_come_back_by_seed(tmp_path):
 
 def test_a_file_without_rows_is_refused(tmp_path):
     (tmp_path / "a.csv").write_text("")
-    with pytest.raises(ValueError, match="expected columns seed, x, y in"):
+    with pytest.raises(ValueError, match="expected columns seed, x, y and rows in"):
         load_curves(tmp_path / "a.csv", "x", "y")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("seed,x,y\n0,1,nan\n", "3 finite numbers in .*a.csv, line 2"),
+        ("seed,x,y\n0,1,2\n0,inf,2\n", "3 finite numbers in .*a.csv, line 3"),
+        ("seed,x,y,z\n0,1,2,3\n0,2,2\n", "4 finite numbers in .*line 3"),
+        ("seed,x,y\n0,1,2\n0,2", r"expected numbers for .* line 3, got \['0', '2'\]"),
+        ("seed,x,y\n0,1,\n", "expected numbers for .* line 2"),
+        ("seed,x,x\n0,1,2\n", "expected columns seed, x, y"),
+        ("seed,x,y,y\n0,1,2,3\n", r"expected columns seed, x, y and rows in .*got \['seed'"),
+        ("seed,x,y\n0,1,2\n0,3,2\n0,2,2\n", "x of seed 0 to increase, got 2 in .*line 4"),
+        ("seed,x,y\n0,1,2\n0,2,2\n1,1,2\n0,1,2\n", "x of seed 0 .*got 1 in .*line 5"),
+        ("seed,x,y\n", "and rows in"),
+    ],
+)
+def test_a_damaged_file_is_named_by_its_line(tmp_path, text, message):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_curves(tmp_path / "a.csv", "x", "y")
+
+
+def test_all_recorded_curves_can_be_read():
+    read = 0
+    for path in (runtime.ROOT / "results").glob("*.csv"):
+        columns = path.read_text(encoding="utf-8").split("\n", 1)[0].split(",")
+        if {"seed", "agent_steps", "greedy_mean"} <= set(columns):
+            load_curves(path, "agent_steps", "greedy_mean")
+            read += 1
+    assert read > 30
+
+
+def test_one_odd_value_does_not_spoil_the_means_after_it():
+    for odd in (np.nan, 1e300):
+        means = moving_mean([1.0, odd, 2.0, 4.0, 6.0], 2)
+        assert means[3:].tolist() == [3.0, 5.0]
+    assert len(moving_mean([], 3)) == 0
+
+
+def test_a_figure_stays_in_its_folder(build):
+    figure, _ = plt.subplots()
+    with pytest.raises(ValueError, match="expected a path inside"):
+        show(figure, "../../a")
+    plt.close(figure)
 
 
 def test_learning_curve_draws_episodes_mean_goal_and_band():

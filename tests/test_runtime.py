@@ -1,6 +1,6 @@
 """Profile, seeds, versions, verdicts."""
 
-import json
+import os
 import sys
 
 import numpy as np
@@ -88,7 +88,7 @@ def test_verdicts_are_filed(build, monkeypatch, capsys):
         check_learned("score", 17, at_least=18)
     with pytest.raises(AssertionError):
         check_learned("not a number", float("nan"), at_least=0)
-    verdicts = json.loads((build / "verdicts" / "99_test.json").read_text())
+    verdicts = runtime.read_verdicts(build / "verdicts" / f"99_test.{os.getpid()}.json")
     passed = {name: verdict["passed"] for name, verdict in verdicts.items()}
     assert passed == {
         "score [points]": True,
@@ -180,9 +180,37 @@ def test_verdicts_of_a_script_bear_its_name(build, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["some/where/05_new.py"])
     check_learned("score", 1, at_least=1)
     check_learned("error", 1, at_most=1)
-    filed = json.loads((build / "verdicts" / "05_new.json").read_text())
+    filed = runtime.read_verdicts(build / "verdicts" / f"05_new.{os.getpid()}.json")
     assert filed["score"] == {"value": 1.0, "expected": ">= 1", "passed": True}
     assert filed["error"] == {"value": 1.0, "expected": "<= 1", "passed": True}
+
+
+@pytest.mark.parametrize("text", ["", '{"score": {"va', "[1]"])
+def test_a_damaged_verdict_counts_as_none(build, monkeypatch, text):
+    monkeypatch.setenv("DQN_NOTEBOOK", "99_test")
+    path = build / "verdicts" / f"99_test.{os.getpid()}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert runtime.read_verdicts(path) == {}
+    check_learned("score", 20, at_least=18)
+    assert list(runtime.read_verdicts(path)) == ["score"]
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_gpu_that_does_not_answer_is_no_error(monkeypatch):
+    def broken():
+        raise RuntimeError("CUDA error: unknown error\nmore")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", broken)
+    assert "a GPU that does not answer (CUDA error: unknown error)" in machine()
+
+
+@pytest.mark.parametrize("name", ["../a.csv", "/etc/passwd", "a/../../b"])
+def test_names_do_not_lead_out_of_their_folder(build, name):
+    for path in (results_path, runtime.build_dir):
+        with pytest.raises(ValueError, match="expected a path inside"):
+            path(name)
 
 
 def test_missing_library_is_named(monkeypatch):

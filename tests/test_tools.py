@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-import pages
-
-import notebooks as tool
+from tools import execute as tool
+from tools import pages
 
 TWIN = """# %% [markdown]
 # # A notebook

@@ -1,7 +1,7 @@
 """The executed notebooks as pages to read: a book and slides, both without a network.
 
-python tools/pages.py book      web pages below build/book/html
-python tools/pages.py slides    one page of slides per notebook below build/slides
+python -m tools.pages book      web pages below build/book/html
+python -m tools.pages slides    one page of slides per notebook below build/slides
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 from nbconvert import SlidesExporter
 
-from notebooks import is_setup, ship_mathjax
+from tools.execute import is_setup, ship_mathjax
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, BOOK, BUILD = ROOT / "notebooks", ROOT / "book", ROOT / "build"

@@ -469,7 +469,7 @@ def cliff_walk(n):
 
 # %%
 def updates_needed(n, how, rng, gamma=0.9, rate=0.25, limit=200_000):
-    """Updates until the mean squared error of the right actions is below 0.001."""
+    """Updates until the right actions' mean squared error is below 0.001."""
     state, action, reward, next_state = np.array(cliff_walk(n)).T
     truth = gamma ** np.arange(n - 1, -1, -1)  # of the right actions
     q = np.zeros((n + 1, 2))  # q[-1] is the end: it stays 0

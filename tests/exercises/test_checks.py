@@ -1,6 +1,5 @@
 """Every exercise of every notebook: right answers pass, usual mistakes are told apart."""
 
-import sys
 from pathlib import Path
 
 import nbformat
@@ -21,10 +20,9 @@ from tests.exercises import (
     answers_rainbow,
     answers_target_network,
 )
+from tools import execute as tool
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-import notebooks as tool  # noqa: E402
 
 ANSWERS = (
     answers_q_table, answers_cartpole, answers_target_network, answers_pong,
@@ -78,6 +76,18 @@ def test_the_line_shown_is_the_learners(capsys):
     assert check_columns(my_rows) is False
     said = capsys.readouterr().out
     assert "at: return np.stack" in said
+
+
+def test_an_error_that_cannot_be_shown_stops_nothing(capsys):
+    class Odd(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    def my_rows(transitions):
+        raise Odd
+
+    assert check_columns(my_rows) is False
+    assert "raised Odd: (its message cannot be shown)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("check", CHECKS)

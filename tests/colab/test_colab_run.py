@@ -4,7 +4,6 @@ import copy
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -13,9 +12,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from helpers.runtime import ROOT
-
-sys.path.insert(0, str(ROOT / "tools"))
-import notebooks as tool
+from tools import execute as tool
 
 PYTHON = ROOT / ".venv-colab" / "bin" / "python"
 ADDRESS, TAG = (

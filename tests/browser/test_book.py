@@ -1,6 +1,5 @@
 """The book as a reader meets it."""
 
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -8,10 +7,8 @@ from urllib.parse import unquote, urlsplit
 import nbformat
 import pytest
 
-from browser_tests.conftest import ROOT, SCREENSHOTS
-
-sys.path.insert(0, str(ROOT / "tools"))
-from notebooks import ship_mathjax, write_page
+from tests.browser.conftest import ROOT, SCREENSHOTS
+from tools.execute import ship_mathjax, write_page
 
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
 SOLUTIONS = [f"solutions/{p.stem}" for p in sorted((ROOT / "notebooks/solutions").glob("*.ipynb"))]

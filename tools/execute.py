@@ -4,14 +4,13 @@ The twin ``notebooks/py/NAME.py`` is what you edit. ``notebooks/NAME.ipynb`` is 
 its outputs, as the repository page shows it. ``solutions/NAME`` is a notebook too: the exercises
 that follow the summary of NAME, each with its answer from ``notebooks/solutions/py/NAME.py``.
 
-    python tools/notebooks.py run  [NAME …]     execute into build/, print what was learned
-    python tools/notebooks.py record NAME …     execute and keep the outputs in notebooks/
-    python tools/notebooks.py sync              bring changed text (not code) into notebooks/
+    python -m tools.execute run  [NAME …]     execute into build/, print what was learned
+    python -m tools.execute record NAME …     execute and keep the outputs in notebooks/
+    python -m tools.execute sync              bring changed text (not code) into notebooks/
 """
 
 import argparse
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -26,6 +25,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
+
+from helpers.runtime import read_verdicts
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -200,7 +201,8 @@ def execute(name, profile):
     os.environ.update(DQN_PROFILE=profile, DQN_NOTEBOOK=name, PYDEVD_DISABLE_FILE_VALIDATION="1")
     if profile == "quick":
         os.environ.setdefault("DQN_THREADS", "1")  # steadier on a machine with other work
-    (BUILD / "verdicts" / f"{name}.json").unlink(missing_ok=True)
+    for old in (BUILD / "verdicts").glob(f"{Path(name).name}.*json"):
+        old.unlink()
     timeout = QUICK_TIMEOUT if profile == "quick" else FULL_TIMEOUT
     client = NotebookClient(
         notebook,
@@ -287,8 +289,9 @@ def run(chosen, profile):
 
 def summary_rows(name, minutes):
     """One row per verdict that the notebook filed."""
-    path = BUILD / "verdicts" / f"{name}.json"
-    verdicts = json.loads(path.read_text()) if path.exists() else {}
+    verdicts = {}
+    for path in (BUILD / "verdicts").glob(f"{name}.*.json"):
+        verdicts |= read_verdicts(path)
     if not verdicts:
         return [(name, f"{minutes:.1f}", "-", "-", "-", "nothing learned")]
     rows = []
@@ -353,7 +356,9 @@ def sync():
 
 def command_line():
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.execute", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("command", choices=("run", "record", "sync"))
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     parser.add_argument("--profile", choices=("quick", "full"))

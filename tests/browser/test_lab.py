@@ -9,7 +9,7 @@ from collections import defaultdict
 import nbformat
 import pytest
 
-from browser_tests.conftest import SCREENSHOTS
+from tests.browser.conftest import SCREENSHOTS
 
 NAMES = ("01_q_table", "02_cartpole_dqn", "03_target_network", "04_pong_dqn")
 PICTURES = """[...document.querySelectorAll('.jp-CodeCell')].flatMap((cell, i) =>
