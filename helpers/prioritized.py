@@ -98,35 +98,44 @@ class SumTree:
 
 
 class Priorities:
-    """What both memories share: a SumTree over their slots, and keys for the transitions.
+    """The priorities of a memory's slots, and keys for the transitions in them.
 
     A key is (slot, how often that slot had been written when it was drawn). If the slot has been
     overwritten before its new priority comes back, the counts differ and the priority is dropped.
+
+    Args:
+        slots: how many.
+        alpha: 0 draws uniformly, 1 in proportion to the errors.
+        epsilon: added to every |error|, so that every transition can be drawn.
     """
 
-    def _start(self, slots, alpha, epsilon):
+    def __init__(self, slots, alpha, epsilon):
         if not 0 <= alpha <= 1:
             raise ValueError(f"expected alpha in [0, 1], got {alpha}")
         if not epsilon > 0:
             raise ValueError(f"expected epsilon > 0, got {epsilon}")
         self.alpha, self.epsilon = float(alpha), float(epsilon)
-        self._tree = SumTree(slots)
-        self._written = np.zeros(slots, np.int64)
-        self._largest = 1.0  # largest |error| + epsilon so far: a new transition gets it
+        self.tree = SumTree(slots)
+        self.written = np.zeros(slots, np.int64)
+        self.largest = 1.0  # largest |error| + epsilon so far: a new transition gets it
 
-    def _enter(self, slots):
+    def enter(self, slots):
         """Give the new transitions in these slots the highest priority so far."""
-        self._tree[slots] = np.full(len(slots), self._largest**self.alpha)
-        self._written[slots] += 1
+        self.tree[slots] = np.full(len(slots), self.largest**self.alpha)
+        self.written[slots] += 1
 
-    def _weights(self, slots, beta):
-        """(N P(i))^-β, divided by the largest of the batch, (B,)."""
+    def keys(self, slots):
+        """Keys (B, 2) of the transitions that are in these slots now."""
+        return np.stack([slots, self.written[slots]], axis=1)
+
+    def weights(self, slots, stored, beta):
+        """(N P(i))^-β with N transitions stored, divided by the largest of the batch, (B,)."""
         if not 0 <= beta <= 1:
             raise ValueError(f"expected beta in [0, 1], got {beta}")
-        weight = (self._tree[slots] / self._tree.total * len(self)) ** -beta
+        weight = (self.tree[slots] / self.tree.total * stored) ** -beta
         return (weight / weight.max()).astype(np.float32)
 
-    def update_priorities(self, keys, errors):
+    def update(self, keys, errors):
         """Give drawn transitions the priorities (|error| + epsilon)^alpha.
 
         Args:
@@ -142,42 +151,46 @@ class Priorities:
         if not np.isfinite(errors).all():
             raise ValueError("expected finite errors, got NaN or infinity: the training diverges")
         slots, written = np.asarray(keys).T
-        here = self._written[slots] == written
+        here = self.written[slots] == written
         slots, priority = slots[here], errors[here] + self.epsilon
         if len(slots):
-            self._largest = max(self._largest, priority.max())
-            self._tree[slots] = priority**self.alpha
+            self.largest = max(self.largest, priority.max())
+            self.tree[slots] = priority**self.alpha
 
 
-class PrioritizedReplayMemory(Priorities, ReplayMemory):
+class PrioritizedReplayMemory(ReplayMemory):
     """``ReplayMemory`` that draws transition i with probability p_i^α / Σ p^α.
 
     Args:
         capacity: transitions.
         rng: numpy ``Generator``.
-        alpha: 0 draws uniformly, 1 in proportion to the errors.
-        epsilon: added to every |error|, so that every transition can be drawn.
+        alpha: see ``Priorities``.
+        epsilon: see ``Priorities``.
     """
 
     def __init__(self, capacity, rng, *, alpha=0.6, epsilon=1e-3):
         super().__init__(capacity, rng)
-        self._start(self.capacity, alpha, epsilon)
+        self.priorities = Priorities(self.capacity, alpha, epsilon)
 
     def push(self, obs, action, reward, next_obs, terminated):
         """Store one transition with the highest priority so far."""
-        slot = self._head if len(self) == self.capacity else len(self)
+        slot = self._head  # where it goes
         super().push(obs, action, reward, next_obs, terminated)
-        self._enter(np.array([slot]))
+        self.priorities.enter(np.array([slot]))
 
     def sample(self, batch_size, beta):
         """Draw a Sample of ``batch_size`` transitions; ``beta`` = 1 corrects the bias in full."""
         check_batch(batch_size, len(self))
-        slots = self._tree.draw(batch_size, self.rng)
-        keys = np.stack([slots, self._written[slots]], axis=1)
-        return Sample([self._ring[i] for i in slots], keys, self._weights(slots, beta))
+        slots = self.priorities.tree.draw(batch_size, self.rng)
+        weight = self.priorities.weights(slots, len(self), beta)
+        return Sample([self._ring[i] for i in slots], self.priorities.keys(slots), weight)
+
+    def update_priorities(self, keys, errors):
+        """Give drawn transitions new priorities: see ``Priorities.update``."""
+        self.priorities.update(keys, errors)
 
 
-class PrioritizedFrameReplayMemory(Priorities, FrameReplayMemory):
+class PrioritizedFrameReplayMemory(FrameReplayMemory):
     """``FrameReplayMemory`` with priorities; for further arguments see there.
 
     If a drawn transition cannot be rebuilt (yet, or any more), another one is drawn.
@@ -185,11 +198,11 @@ class PrioritizedFrameReplayMemory(Priorities, FrameReplayMemory):
 
     def __init__(self, capacity, num_envs, rng, *, alpha=0.6, epsilon=1e-3, **further):
         super().__init__(capacity, num_envs, rng, **further)
-        self._start(self.num_envs * self._slots, alpha, epsilon)
+        self.priorities = Priorities(self.num_envs * self._slots, alpha, epsilon)
 
     def _store(self, env, slot, frames):
         super()._store(env, slot, frames)
-        self._enter(env * self._slots + slot)
+        self.priorities.enter(env * self._slots + slot)
 
     def push(self, obs, action, reward, terminated, truncated):
         """Store one step of every environment, with the highest priority so far."""
@@ -197,18 +210,23 @@ class PrioritizedFrameReplayMemory(Priorities, FrameReplayMemory):
         env = np.arange(self.num_envs)
         newest = (self._head - 1) % self._slots
         env = env[self._is_last_frame[env, newest]]  # after a truncation: a frame, no transition
-        self._tree[env * self._slots + newest[env]] = np.zeros(len(env))
+        self.priorities.tree[env * self._slots + newest[env]] = np.zeros(len(env))
 
     def sample(self, batch_size, beta):
         """Draw a Sample whose batch is a FrameBatch."""
         check_batch(batch_size, len(self))
-        slots = self._tree.draw(batch_size, self.rng)
+        tree = self.priorities.tree
+        slots = tree.draw(batch_size, self.rng)
         for _ in range(50):
             env, slot = np.divmod(slots, self._slots)
             offset = (slot - self._head[env] + self._count[env]) % self._slots
             bad = np.flatnonzero(~self._is_complete(env, offset))
             if not len(bad):
-                keys = np.stack([slots, self._written[slots]], axis=1)
-                return Sample(self._gather(env, offset), keys, self._weights(slots, beta))
-            slots[bad] = self._tree.draw(len(bad), self.rng)
+                weight = self.priorities.weights(slots, len(self), beta)
+                return Sample(self._gather(env, offset), self.priorities.keys(slots), weight)
+            slots[bad] = tree.draw(len(bad), self.rng)
         raise ValueError("nearly all priority is on transitions that are not complete: push more")
+
+    def update_priorities(self, keys, errors):
+        """Give drawn transitions new priorities: see ``Priorities.update``."""
+        self.priorities.update(keys, errors)

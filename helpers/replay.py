@@ -43,6 +43,8 @@ def check_batch(batch_size, stored):
 class ReplayMemory:
     """A ring of the last ``capacity`` transitions; the numpy ``Generator`` rng draws batches.
 
+    For subclasses: ``_ring`` holds the transitions, ``_head`` is the slot of the next one.
+
     Source: Lin 1992; Mnih et al. 2015, Methods, "Training algorithm".
     """
 
@@ -50,7 +52,7 @@ class ReplayMemory:
         self.capacity = check_count("capacity", capacity)
         self.rng = check_rng(rng)
         self._ring = []
-        self._head = 0  # where the next transition goes once the ring is full
+        self._head = 0  # where the next transition goes
 
     def push(self, obs, action, reward, next_obs, terminated):
         """Store a copy of one transition, in place of the oldest one when the ring is full."""
@@ -126,6 +128,11 @@ class FrameReplayMemory:
         stack: frames in one observation.
         n_step: rewards summed before the bootstrap (1: plain Q-learning).
         gamma: discount γ of one agent step, in [0, 1].
+
+    For subclasses: environment i owns the slots 0 … ``_slots`` - 1 of row i of each array;
+    ``_head[i]`` is the next one to be written, ``_count[i]`` how many are in use. ``_store``
+    puts frames into slots. A transition is named by (env, offset), offset 0 being the oldest
+    slot; ``_is_complete`` says which of them ``_gather`` can rebuild.
 
     Source: Mnih et al. 2015, Methods; n-step returns: Sutton & Barto 2018, eq. 7.1.
     """

@@ -151,9 +151,9 @@ def test_shares_and_weights_by_hand():
     # (N P)^-1: 1 / (2/3) = 1.5 and 1 / (4/3) = 0.75; divided by the larger: 1 and 0.5
     both = next(sample for sample in drawn if set(sample.keys[:, 0]) == {0, 1})
     assert dict(zip(both.keys[:, 0], both.weight, strict=True)) == pytest.approx({0: 1.0, 1: 0.5})
-    half = memory._weights(np.array([0, 1]), 0.5)
+    half = memory.priorities.weights(np.array([0, 1]), len(memory), 0.5)
     assert half == pytest.approx([1.0, 0.5**0.5])
-    assert memory._weights(np.array([0, 1]), 0.0).tolist() == [1.0, 1.0]
+    assert memory.priorities.weights(np.array([0, 1]), len(memory), 0.0).tolist() == [1.0, 1.0]
     assert half.dtype == np.float32
 
 
@@ -171,12 +171,12 @@ def test_weights_undo_the_bias():
     memory.update_priorities(np.stack([np.arange(10), np.ones(10, int)], 1), errors)
     total = weights = 0.0
     for _ in range(5_000):
-        slots = memory._tree.draw(10, memory.rng)
-        weight = 1 / memory._tree[slots]
+        slots = memory.priorities.tree.draw(10, memory.rng)
+        weight = 1 / memory.priorities.tree[slots]
         total, weights = total + (weight * slots).sum(), weights + weight.sum()
     assert total / weights == pytest.approx(4.5, abs=0.15)
     sample = memory.sample(10, 1.0)
-    exact = 1 / memory._tree[sample.keys[:, 0]]
+    exact = 1 / memory.priorities.tree[sample.keys[:, 0]]
     assert sample.weight == pytest.approx(exact / exact.max(), rel=1e-5)
 
 
@@ -184,20 +184,23 @@ def test_new_transitions_get_the_highest_priority_so_far():
     memory = filled(3, 10, alpha=1.0, epsilon=0.5)
     memory.update_priorities(memory.sample(3, 1.0).keys, [2.0, 7.0, 1.0])
     memory.push(np.array([3]), 0, 0.0, np.array([4]), False)
-    assert memory._tree[3] == 7.5
+    assert memory.priorities.tree[3] == 7.5
     memory.update_priorities([[3, 1]], [0.0])
-    assert memory._tree[3] == 0.5  # an error of 0 does not make it unreachable
+    assert memory.priorities.tree[3] == 0.5  # an error of 0 does not make it unreachable
     memory.push(np.array([4]), 0, 0.0, np.array([5]), False)
-    assert memory._tree[4] == 7.5  # the largest of the whole past, not of the last batch
+    assert memory.priorities.tree[4] == 7.5  # the largest of the whole past, not of the last batch
 
 
 def test_a_priority_that_comes_too_late_is_dropped():
     memory = filled(10, 10, alpha=1.0)
     keys = memory.sample(10, 1.0).keys
     memory.push(np.array([99]), 0, 0.0, np.array([100]), False)  # overwrites slot 0
-    before = memory._tree[0]
+    before = memory.priorities.tree[0]
     memory.update_priorities(keys, np.full(10, 50.0))
-    assert memory._tree[0] == before and (memory._tree[keys[keys[:, 0] > 0, 0]] > 50).all()
+    assert (
+        memory.priorities.tree[0] == before
+        and (memory.priorities.tree[keys[keys[:, 0] > 0, 0]] > 50).all()
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -227,10 +230,10 @@ def test_draws_are_the_newest_transitions_and_their_keys_fit(capacity, pushes, s
 )
 def test_what_is_refused_is_named(change, message):
     memory = filled()
-    before = memory._tree[np.arange(10)].copy()
+    before = memory.priorities.tree[np.arange(10)].copy()
     with pytest.raises(ValueError, match=message):
         change(memory)
-    np.testing.assert_array_equal(memory._tree[np.arange(10)], before)
+    np.testing.assert_array_equal(memory.priorities.tree[np.arange(10)], before)
 
 
 # --- PrioritizedFrameReplayMemory -------------------------------------------------------------
@@ -257,7 +260,7 @@ def test_new_frames_get_the_highest_priority_so_far():
     memory.update_priorities(memory.sample(4, 1.0).keys, np.full(4, 8.5))
     go_on(memory, 2)
     newest = np.arange(2) * memory._slots + (memory._head - 1) % memory._slots
-    assert memory._tree[newest] == pytest.approx(9.0**0.5)
+    assert memory.priorities.tree[newest] == pytest.approx(9.0**0.5)
 
 
 def names(obs):
@@ -292,16 +295,17 @@ def test_frames_are_rebuilt_and_drawn_by_priority():
 def test_frame_after_a_truncation_has_no_priority():
     memory, _ = frames()
     env, slot = np.nonzero(memory._is_last_frame)
-    assert len(env) and (memory._tree[env * memory._slots + slot] == 0).all()
+    assert len(env) and (memory.priorities.tree[env * memory._slots + slot] == 0).all()
 
 
 def test_late_priorities_of_frames_are_dropped():
     memory, _ = frames(pushes=200)  # the ring has gone round
     keys = memory.sample(32, 1.0).keys
     go_on(memory, 60)
-    before = memory._tree[np.arange(memory._tree.capacity)].copy()
+    tree = memory.priorities.tree
+    before = tree[np.arange(tree.capacity)].copy()
     memory.update_priorities(keys, np.full(32, 1e6))
-    np.testing.assert_array_equal(memory._tree[np.arange(memory._tree.capacity)], before)
+    np.testing.assert_array_equal(tree[np.arange(tree.capacity)], before)
 
 
 def test_nothing_complete_is_named():
@@ -315,30 +319,30 @@ def test_nothing_complete_is_named():
 FAULTS = {  # (text, broken text, the test that must notice)
     "weights not normalised": ("weight / weight.max()", "weight", test_shares_and_weights_by_hand),
     "priority written after the ring has moved on": (
-        "here = self._written[slots] == written",
+        "here = self.written[slots] == written",
         "here = slots >= 0",
         test_a_priority_that_comes_too_late_is_dropped,
     ),
     "new transitions come last": (
-        "self._largest**self.alpha",
+        "self.largest**self.alpha",
         "0.001",
         test_new_transitions_get_the_highest_priority_so_far,
     ),
     "new transitions come after the last batch": (
-        "max(self._largest, priority.max())",
+        "max(self.largest, priority.max())",
         "priority.max()",
         test_new_transitions_get_the_highest_priority_so_far,
     ),
     "alpha forgotten": (
-        "self._tree[slots] = priority**self.alpha",
-        "self._tree[slots] = priority",
+        "self.tree[slots] = priority**self.alpha",
+        "self.tree[slots] = priority",
         test_shares_and_weights_by_hand,
     ),
     "sign of the error kept": ("np.abs(np.asarray(errors, float))", "np.asarray(errors, float)",
                                test_shares_and_weights_by_hand),
     "frames: priority entered for the wrong game": (
-        "self._enter(env * self._slots + slot)",
-        "self._enter(0 * env + slot)",
+        "self.priorities.enter(env * self._slots + slot)",
+        "self.priorities.enter(0 * env + slot)",
         test_frames_are_rebuilt_and_drawn_by_priority,
     ),
     "frames: transitions drawn that are not complete": (
@@ -351,7 +355,7 @@ FAULTS = {  # (text, broken text, the test that must notice)
         test_frame_after_a_truncation_has_no_priority,
     ),
     "frames: priority written after the ring has moved on": (
-        "here = self._written[slots] == written",
+        "here = self.written[slots] == written",
         "here = slots >= 0",
         test_late_priorities_of_frames_are_dropped,
     ),

@@ -192,7 +192,7 @@ show(figure, "01_loop")
 # $0.9\cdot1 = 0.9$, the first $0.9\cdot0.9 = 0.81$.
 
 # %% [markdown]
-# **Exercise 1.1** (●○○, 5 min) Write the discounted return of *every* step of
+# **Exercise 1.1** (●○○, 5 min). Write the discounted return of *every* step of
 # an episode. The check names common mistakes. Our version is in the folded cell
 # below it.
 
@@ -383,7 +383,7 @@ print(f"0.95 to the power of 6: {0.95**6:.3f}")
 # next_obs, terminated`.
 
 # %% [markdown]
-# **Exercise 1.2** (●●○, 10 min) First by hand: $Q=0.5$, $r=-1$, the best next
+# **Exercise 1.2** (●●○, 10 min). First by hand: $Q=0.5$, $r=-1$, the best next
 # entry is $0.8$, γ = 0.9, α = 0.25. What is the new entry if the episode goes
 # on, and what if it ends here? Then write the update.
 
@@ -438,7 +438,7 @@ for terminated in (False, True):
 # always return the first: up, into the edge, forever. So we break ties at
 # random.
 #
-# **Exercise 1.3** (●●○, 7 min) Write the function that
+# **Exercise 1.3** (●●○, 7 min). Write the function that
 # chooses an action. `rng` is a numpy `Generator`:
 # use `rng.random()`, `rng.integers(n)` and `rng.choice(list)`.
 
@@ -478,7 +478,7 @@ print("ours, one best: ", {choose(clear, 0.0, rng) for _ in range(100)})
 # `terminated` and `truncated` end the loop, but only `terminated` goes into the
 # transition.
 #
-# **Exercise 1.4** (●●○, 10 min) Write the loop that plays one episode.
+# **Exercise 1.4** (●●○, 10 min). Write the loop that plays one episode.
 # `choose_action(obs)` returns an action, `learn(transition)` updates the table.
 # Return the number of agent steps.
 
@@ -633,7 +633,7 @@ with gym.make("CartPole-v1") as env:
 # For a position within ±2.4 m the edges are −1.6, −0.8, 0, 0.8 and 1.6. A cart
 # at 1.0 m has passed four of them: bin 4.
 #
-# **Exercise 1.5** (●●○, 8 min) Cut the range from `low` to `high` into `count`
+# **Exercise 1.5** (●●○, 8 min). Cut the range from `low` to `high` into `count`
 # equal bins. Which one contains `value`? (On an edge, either of the two.)
 
 # %%
@@ -1349,25 +1349,25 @@ _ = interact(
 #
 # Answers are in `notebooks/solutions/01_q_table.ipynb`. Try first.
 #
-# **Exercise 1.6** (●●○, 15 min) *A price for every step.* Give every step of
+# **Exercise 1.6** (●●○, 15 min). *A price for every step.* Give every step of
 # the grid that does not end the episode the reward −0.05, and set γ = 1. Do the
 # arrows of the optimal table change? What happens if a step costs 2, more than
 # the pit?
 
 # %% [markdown]
-# **Exercise 1.7** (●●○, 20 min) *The time limit is not a fall.* In
+# **Exercise 1.7** (●●○, 20 min). *The time limit is not a fall.* In
 # `Environment.play`, store `terminated or truncated` in the transition instead
 # of `terminated`. Which entries of the table get another target, and in which
 # direction? Predict first. Then train five seeds both ways and compare.
 
 # %% [markdown]
-# **Exercise 1.8** (●●●, 20 min) *Optimism.* With +1 per step and ε = 0 the
+# **Exercise 1.8** (●●●, 20 min). *Optimism.* With +1 per step and ε = 0 the
 # table often keeps its first habit. Start every entry at 100, which is
 # $1/(1-\gamma)$, the largest return possible. Predict what the agent does now,
 # then train five seeds.
 
 # %% [markdown]
-# **Exercise 1.9** (●●●, 25 min) *Policy iteration.* Solve the grid by policy
+# **Exercise 1.9** (●●●, 25 min). *Policy iteration.* Solve the grid by policy
 # iteration: compute the values of a policy by repeated sweeps of $v(s)
 # \leftarrow r + \gamma\,v(s')$ (no maximum: the policy picks the action), make
 # the policy greedy, and repeat until it no longer changes. How many

@@ -209,7 +209,7 @@ from helpers.runtime import show_source
 show_source(ReplayMemory)
 
 # %% [markdown]
-# **Exercise 2.1** (●●○, 8 min) `sample` returns a list of transitions: rows.
+# **Exercise 2.1** (●●○, 8 min). `sample` returns a list of transitions: rows.
 # The network wants columns: all observations in one tensor, all actions in
 # another. `zip(*rows)` turns rows into columns. Write `my_columns`, which
 # returns a `Transition` of five tensors: observations and rewards as float32
@@ -278,7 +278,7 @@ for name, column in zip(batch._fields, batch, strict=True):
 # keeps its future.
 
 # %% [markdown]
-# **Exercise 2.2** (●●○, 8 min) By hand first: reward 0, γ = 0.9, next Q-values
+# **Exercise 2.2** (●●○, 8 min). By hand first: reward 0, γ = 0.9, next Q-values
 # −0.5 and −0.2. What is the target if the game goes on, and if it has
 # terminated? Then write it for a batch, with `terminated` as 1.0 or 0.0.
 # Compute it under `torch.no_grad()`, so that no gradient flows through it.
@@ -370,7 +370,7 @@ right = picked[:, 0] - target  # (3,) minus (3,)
 print("right:", tuple(right.shape), [round(e, 2) for e in right.tolist()])
 
 # %% [markdown]
-# **Exercise 2.3** (●○○, 4 min) Write `my_pick`, which returns shape (B,). Why
+# **Exercise 2.3** (●○○, 4 min). Write `my_pick`, which returns shape (B,). Why
 # would `q[:, action]` be wrong?
 
 
@@ -430,7 +430,7 @@ def draw_huber():
 show(draw_huber(), "02_huber")
 
 # %% [markdown]
-# **Exercise 2.4** (●○○, 6 min) By hand: the losses of the errors −0.2 and −4?
+# **Exercise 2.4** (●○○, 6 min). By hand: the losses of the errors −0.2 and −4?
 # Then write the Huber loss of every error of a tensor, without PyTorch's own.
 # `torch.where(condition, a, b)` chooses entry by entry.
 
@@ -486,7 +486,7 @@ print(f"after the step: w = {w.item():.1f}, Q = {2 * w.item():.1f}")
 # **semi-gradient** method.
 
 # %% [markdown]
-# **Exercise 2.5** (●●●, 12 min) Write one update: predictions for the batch,
+# **Exercise 2.5** (●●●, 12 min). Write one update: predictions for the batch,
 # mean Huber loss to the given targets, one optimizer step. Watch the shapes.
 
 
@@ -1193,7 +1193,7 @@ print("not, of bytes:   ", (~bytes_mask).tolist())
 #
 # The answers are in the [solutions](solutions/02_cartpole_dqn.ipynb).
 #
-# **Exercise 2.6** (●●○, 15 min) Write a memory of fixed size that overwrites
+# **Exercise 2.6** (●●○, 15 min). Write a memory of fixed size that overwrites
 # its oldest item in constant time. No `pop(0)`: that moves every other item.
 # `items()` returns what is stored, in any order.
 
@@ -1222,11 +1222,11 @@ class Ring:
 check_ring(Ring)
 
 # %% [markdown]
-# **Exercise 2.7** (●●○, 20 min) Remove the clock. Derive a class from
+# **Exercise 2.7** (●●○, 20 min). Remove the clock. Derive a class from
 # `Environment` whose `shaped_reward` pays −1 for a fall at any time and 0
 # otherwise. What is a pole worth now that never falls? Predict whether the
 # agent learns faster, then train five seeds.
 #
-# **Exercise 2.8** (●●●, 20 min) Remove `torch.no_grad()` from `td_target`. Now
+# **Exercise 2.8** (●●●, 20 min). Remove `torch.no_grad()` from `td_target`. Now
 # the loss can also fall by moving the target towards the prediction. Predict
 # which version learns sooner, then compare three seeds after 150 episodes.

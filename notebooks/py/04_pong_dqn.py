@@ -111,7 +111,7 @@ for number, meaning in enumerate(raw.unwrapped.get_action_meanings()):
 # experience". Which of the three did they count?
 
 # %% [markdown]
-# **Exercise 4.1** (●○○, 4 min) Convert hours of play into emulator frames,
+# **Exercise 4.1** (●○○, 4 min). Convert hours of play into emulator frames,
 # agent steps and updates.
 
 
@@ -246,9 +246,9 @@ show(figure, "04_stack")
 # Never clip a score that you report.
 
 # %% [markdown]
-# **Exercise 4.2** (●●○, 8 min) A program prints `np.sign(rewards).sum()` as its
-# score, over everything since it started. Do it properly: one unclipped score
-# for each *finished* game.
+# **Exercise 4.2** (●●○, 8 min). A program prints `np.sign(rewards).sum()` as
+# its score, over everything since it started. Do it properly: one unclipped
+# score for each *finished* game.
 
 
 # %%
@@ -312,7 +312,7 @@ print(f"{different} of {50 * slow_obs.size:,} pixels differ")
 # a transition and must not be stored.
 
 # %% [markdown]
-# **Exercise 4.3** (●●○, 8 min) Given both flags of T steps of one environment,
+# **Exercise 4.3** (●●○, 8 min). Given both flags of T steps of one environment,
 # find the steps that are transitions.
 
 
@@ -355,8 +355,8 @@ print("stored:    ", stored.astype(int))
 # of the next transition, and neighbouring stacks share three of four frames.
 
 # %% [markdown]
-# **Exercise 4.4** (●○○, 4 min) Guess first, then compute: how many bytes do the
-# pictures of `capacity` transitions take, as two stacks each, and with each
+# **Exercise 4.4** (●○○, 4 min). Guess first, then compute: how many bytes do
+# the pictures of `capacity` transitions take, as two stacks each, and with each
 # frame stored once?
 
 
@@ -394,9 +394,9 @@ for capacity in (100_000, 1_000_000):
 # when a batch is sampled, and none may contain frames of the previous game.
 
 # %% [markdown]
-# **Exercise 4.5** (●●○, 12 min) Rebuild the observation of step `t` from single
-# frames. `is_first[t]` says that a game starts with frame `t`. Frames from
-# before the start are black.
+# **Exercise 4.5** (●●○, 12 min). Rebuild the observation of step `t` from
+# single frames. `is_first[t]` says that a game starts with frame `t`. Frames
+# from before the start are black.
 
 
 # %%
@@ -471,7 +471,7 @@ print(f"{memory.nbytes / memory.capacity:,.0f} bytes per transition")
 # $$\left\lfloor \frac{n - k}{s} \right\rfloor + 1$$
 
 # %% [markdown]
-# **Exercise 4.6** (●○○, 4 min) Write this formula as a function. The network's
+# **Exercise 4.6** (●○○, 4 min). Write this formula as a function. The network's
 # filters have 8, 4 and 3 pixels, with strides 4, 2 and 1. How large is the
 # output of the third?
 
@@ -737,9 +737,7 @@ class Brain:
     def __init__(self, config, num_actions, device):
         self.config, self.num_actions, self.device = config, num_actions, device
         sizes = (num_actions, config.channels, config.hidden)  # CHANGED
-        layout = (
-            torch.channels_last
-        )  # CHANGED: faster convolutions (notebook 8)
+        layout = torch.channels_last  # CHANGED: faster (notebook 8)
         self.q_net = QNetwork(*sizes).to(device, memory_format=layout)
         self.target_net = QNetwork(*sizes).to(device, memory_format=layout)
         self.optimizer = torch.optim.Adam(
@@ -1389,7 +1387,7 @@ print(f"ε after 200,000 agent steps: here {epsilon_at(200_000, Config()):.2f},"
 print(f"in the paper {epsilon_at(200_000, paper):.2f}")
 
 # %% [markdown]
-# **Exercise 4.7** (●●○, 10 min) Compute one n-step target from n rewards in a
+# **Exercise 4.7** (●●○, 10 min). Compute one n-step target from n rewards in a
 # row. The game may end at any of them. (Notebook 6 is about these returns.)
 
 
@@ -1405,14 +1403,14 @@ def my_n_step(rewards, terminated, next_value, gamma):
 check_n_step(my_n_step)
 
 # %% [markdown]
-# **Exercise 4.8** (●●●, 20 min) What does a single frame not show? (The cell
+# **Exercise 4.8** (●●●, 20 min). What does a single frame not show? (The cell
 # "How much the choice matters" shows how to find the ball.) Train the network
 # of "Does the network see the ball?" to say whether the ball flies left or
 # right, once from four frames and once from the newest frame alone (blacken the
 # other three). Compare both on pictures that it has not seen.
 
 # %% [markdown]
-# **Exercise 4.9** (●●●, 30 min) Is Adam better than RMSprop here? A comparison
+# **Exercise 4.9** (●●●, 30 min). Is Adam better than RMSprop here? A comparison
 # at one learning rate per optimizer answers nothing, because one may have got
 # its best rate and the other its worst. Use the task of "Does the network see
 # the ball?", several learning rates for both, and several seeds.

@@ -95,9 +95,9 @@ show(figure, "06_parts")
 # | 1–3, then **terminated** | $2 + 0.5\cdot3 + 0.25\cdot4 = 4.5$ | none |
 
 # %% [markdown]
-# **Exercise 6.1** (●●○, 10 min) Compute the n-step targets of a batch. Each row
-# holds the rewards of n steps, whether the game terminated at each step, and
-# the value of the observation after the last one. A row may run on into the
+# **Exercise 6.1** (●●○, 10 min). Compute the n-step targets of a batch. Each
+# row holds the rewards of n steps, whether the game terminated at each step,
+# and the value of the observation after the last one. A row may run on into the
 # next game; your target must not.
 
 # %%
@@ -295,7 +295,7 @@ print(
 # priority seen so far.
 
 # %% [markdown]
-# **Exercise 6.2** (●○○, 5 min) Compute $P(i)$ from TD errors. By hand first:
+# **Exercise 6.2** (●○○, 5 min). Compute $P(i)$ from TD errors. By hand first:
 # errors −1 and 4, $\alpha=0.5$, $\epsilon=0$.
 
 # %%
@@ -347,7 +347,7 @@ for alpha in (0.0, 0.5, 1.0):
 # sums above it.
 
 # %% [markdown]
-# **Exercise 6.3** (●●○, 10 min) On which index does a number fall? First by
+# **Exercise 6.3** (●●○, 10 min). On which index does a number fall? First by
 # hand, in the tree above: 0.2, 3.9 and 9.99. Then write a function without a
 # tree; it may be slow. An index with priority 0 must never be drawn.
 
@@ -557,7 +557,7 @@ for exponent in (0.0, 0.4, 1.0):
 # Without weights (β = 0) the agent learns 0.25; with β = 1 it learns 0.10,
 # which is right.
 #
-# **Exercise 6.4** (●●○, 10 min) Compute importance weights. Very large weights
+# **Exercise 6.4** (●●○, 10 min). Compute importance weights. Very large weights
 # would make very large steps, so divide them by the largest one in the batch.
 # Does `number_stored` still matter?
 
@@ -985,7 +985,7 @@ print(verdict)
 # %% [markdown]
 # ## What is replayed most?
 #
-# **Exercise 6.5** (●○○, 5 min) Predict before you look: which transitions does
+# **Exercise 6.5** (●○○, 5 min). Predict before you look: which transitions does
 # this training replay most? Those with the fall, those shortly before, or those
 # of a balanced pole? Write down your reason.
 
@@ -1356,12 +1356,12 @@ print(f"ratio {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 # Answers are in [the solutions](solutions/06_prioritized_nstep.ipynb). Try
 # first.
 #
-# **Exercise 6.6** (●●○, 15 min) Take n = 3, and write γ instead of γⁿ in
+# **Exercise 6.6** (●●○, 15 min). Take n = 3, and write γ instead of γⁿ in
 # `td_target`. A pole is certain to fall in 30 agent steps, with −1 at the fall
 # and γ = 0.99. What is its value, with the bug and without? Why does the agent
 # still learn something?
 #
-# **Exercise 6.7** (●●○, 15 min) Compute the probabilities of rank-based
+# **Exercise 6.7** (●●○, 15 min). Compute the probabilities of rank-based
 # prioritization: $p_i = 1/\text{rank}(i)$, rank 1 for the largest $|\delta|$,
 # and $P(i) \propto p_i^\alpha$. What changes when one error is a thousand times
 # larger than all others?
@@ -1378,7 +1378,7 @@ def my_rank_probabilities(errors, alpha):
 check_rank_probabilities(my_rank_probabilities)
 
 # %% [markdown]
-# **Exercise 6.8** (●●●, 20 min) Add +1 or −1 at random to every reward. Which
+# **Exercise 6.8** (●●●, 20 min). Add +1 or −1 at random to every reward. Which
 # transitions have large errors then, for how long, and what do priorities
 # prefer? Train `VARIANTS["dqn"]` and `VARIANTS["prioritized"]` for 20,000 agent
 # steps on one seed each and look. (gymnasium's `TransformReward` changes the

@@ -89,7 +89,7 @@ QUICK = start(
 # 2.5, so atoms 2 and 3 get half of its 0.6 each. Result: 0, 0, 0.7, 0.3.
 
 # %% [markdown]
-# **Exercise 7.1** (●●●, 15 min) Write the projection for a batch; loops are
+# **Exercise 7.1** (●●●, 15 min). Write the projection for a batch; loops are
 # fine. Watch out: a moved value can land exactly on an atom, or beyond an end
 # (then the atom at that end gets all of it), and several can land next to the
 # same atom.
@@ -209,8 +209,8 @@ show(figure, "07_projection")
 # 0.775.
 
 # %% [markdown]
-# **Exercise 7.2** (●●○, 10 min) Write that loss: the cross-entropy of each row,
-# and its KL divergence. What happens where a target probability is 0?
+# **Exercise 7.2** (●●○, 10 min). Write that loss: the cross-entropy of each
+# row, and its KL divergence. What happens where a target probability is 0?
 
 # %%
 from exercises.rainbow import check_c51_loss
@@ -278,7 +278,7 @@ for name, loss in {"Wasserstein": wasserstein, "KL": cross_entropy}.items():
 # output give $2 \cdot (-1) = -2$.
 
 # %% [markdown]
-# **Exercise 7.3** (●●○, 8 min) Write the noise of a whole layer, one row for
+# **Exercise 7.3** (●●○, 8 min). Write the noise of a whole layer, one row for
 # each output.
 
 # %%
@@ -885,14 +885,14 @@ _ = show_differences(main_curves, 475, np.random.default_rng(0))
 # 5](05_double_dueling.ipynb)).
 #
 # **On CartPole the six together do not beat 3-step returns alone.** Rainbow's
-# mean over the training is 53 lower (6 to 105, no star), its last agents are 19
+# mean over the training is 53 lower (5 to 104, no star), its last agents are 19
 # lower (8 to 31, star), and it solves the task at least 7,778 agent steps later
 # (star). Against plain DQN it gains 96 (42 to 149; not one of the nine). Of the
 # DQN seeds 15 reach 475 but only 9 end there; of Rainbow's, 13 do both. Without
-# its noise, Rainbow differs from the baseline by +21 (1 to 40, no star).
+# its noise, Rainbow differs from the baseline by +21 (0.5 to 41, no star).
 
 # %% [markdown]
-# **Exercise 7.4** (●●○, 12 min) Now one part at a time is left out of Rainbow.
+# **Exercise 7.4** (●●○, 12 min). Now one part at a time is left out of Rainbow.
 # In the second table, a part helps if the first two columns are *negative* or
 # the last is *positive*. Before you read our answer: which parts would you
 # keep? What do you conclude from intervals on one side of 0 that have no star?
@@ -913,8 +913,8 @@ corrected = show_differences(left_out_curves, 475, np.random.default_rng(0))
 
 # %% [markdown]
 # **Our answer.** Keep the 3 steps: without them Rainbow loses 136 agent steps
-# over the training (93 to 177) and 170 at the end (109 to 228). Drop the noise:
-# without it Rainbow gains 74 (34 to 116). Nothing else has a star.
+# over the training (93 to 178) and 170 at the end (111 to 230). Drop the noise:
+# without it Rainbow gains 74 (33 to 117). Nothing else has a star.
 #
 # Dueling, priorities and the distribution have intervals on one side of 0. Of
 # 18 intervals about one excludes 0 by chance, and bootstrap intervals of 18
@@ -1191,8 +1191,8 @@ check_learned(
 # = 0$ and outcomes 1 and −1: $(0.9 + 0.1)/2 = 0.5$.
 
 # %% [markdown]
-# **Exercise 7.5** (●●○, 10 min) Write the quantile loss of one number θ, as the
-# mean over many outcomes.
+# **Exercise 7.5** (●●○, 10 min). Write the quantile loss of one number θ, as
+# the mean over many outcomes.
 
 
 # %%
@@ -1580,8 +1580,8 @@ _ = show_differences(others_curves, 475, np.random.default_rng(0))
 
 # %% [markdown]
 # Of the single parts only the 3 steps are shown to help. With unsolved seeds
-# counted as 25,000, C51 takes 10,139 agent steps longer than DQN (6,250 to
-# 13,750, star). Noise has no star, but intervals on the wrong side of 0: one if
+# counted as 25,000, C51 takes 10,139 agent steps longer than DQN (6,389 to
+# 13,889, star). Noise has no star, but intervals on the wrong side of 0: one if
 # kept, all three if redrawn at each step. For quantiles no difference is shown.
 #
 # Redrawing the noise at every decision costs Rainbow 151 over the training (74
@@ -1859,17 +1859,17 @@ show_table(["", *heads], table)
 # %% [markdown]
 # ### Exercises that need more thought
 #
-# **Exercise 7.6** (●●○, 10 min) Set `low=-0.5`, so that half the range is
+# **Exercise 7.6** (●●○, 10 min). Set `low=-0.5`, so that half the range is
 # missing. What value does the network learn for a fall in the next step, and
 # for a fall 3, 24 and 69 agent steps later, whose true values are −1, −0.97,
 # −0.79 and −0.5? Would the agent play worse? Check with `project`, then train.
 #
-# **Exercise 7.7** (●●○, 20 min) Let the trained agent choose by the mean of the
-# *worst 10 %* of its distribution. How does it play? In which game would that
-# matter more?
+# **Exercise 7.7** (●●○, 20 min). Let the trained agent choose by the mean of
+# the *worst 10 %* of its distribution. How does it play? In which game would
+# that matter more?
 
 # %% [markdown]
-# **Exercise 7.8** (●●●, 60 min) **Implicit quantile networks** (Dabney et al.
+# **Exercise 7.8** (●●●, 60 min). **Implicit quantile networks** (Dabney et al.
 # 2018, [*IQN*](https://arxiv.org/abs/1806.06923)) take τ as an *input*: draw
 # any τ in (0, 1), embed it as $\cos(\pi k \tau)$ for $k = 0, 1, \dots, 63$,
 # pass that through a linear layer and a ReLU, multiply it with the features,

@@ -69,7 +69,7 @@ QUICK = start(
 # The first call of a function is often slow, because it sets things up. And
 # times vary from call to call, so a single one says little.
 #
-# **Exercise 8.1** (●●○, 10 min) Write `my_timer(work)`: the mean seconds of a
+# **Exercise 8.1** (●●○, 10 min). Write `my_timer(work)`: the mean seconds of a
 # call of `work()`, over several calls after the first.
 
 # %%
@@ -103,7 +103,7 @@ def seconds_per_call(work, calls=10, clock=time.perf_counter):
 # (`time.process_time`). And the versions can take turns, so that we compare
 # them *within* each round.
 #
-# **Exercise 8.2** (●○○, 5 min) `before` and `after` hold the seconds of five
+# **Exercise 8.2** (●○○, 5 min). `before` and `after` hold the seconds of five
 # rounds. In one round, another program slowed one of the two down by a factor
 # of seven or more. Return how many times faster `after` is, so that this one
 # round cannot spoil the answer.
@@ -357,7 +357,7 @@ show_table(
 # mini-batch. Here the memory consists of columns from the start, so a
 # mini-batch is a few lookups. Step $t$ of cart $i$ is in row $tN+i$.
 #
-# **Exercise 8.3** (●○○, 5 min) Which rows hold the same carts n steps later?
+# **Exercise 8.3** (●○○, 5 min). Which rows hold the same carts n steps later?
 
 # %%
 from exercises.faster import check_next_rows
@@ -558,8 +558,8 @@ show_table(
 #
 # The **replay ratio** says how often each transition is used on average.
 #
-# **Exercise 8.4** (●○○, 5 min) Compute it from the batch size and the number of
-# updates that follow `agent_steps` new transitions.
+# **Exercise 8.4** (●○○, 5 min). Compute it from the batch size and the number
+# of updates that follow `agent_steps` new transitions.
 
 # %%
 from exercises.faster import check_replay_ratio
@@ -669,10 +669,10 @@ rows.append(
 show_table(["µs per agent step", "notebook 3", "here", "gain"], rows)
 
 # %% [markdown]
-# An agent step costs a third of what it did. Halving the updates saves the
-# most, because it also halves the draws. Then come the columns, and asking once
-# for eight carts. (In a loop, each part takes longer than alone in the tables
-# above: other code uses the caches too.)
+# An agent step costs about a third of what it did. Halving the updates saves
+# the most, because it also halves the draws. Then come the columns, and asking
+# once for eight carts. (In a loop, each part takes longer than alone in the
+# tables above: other code uses the caches too.)
 
 # %% [markdown]
 # ## Train
@@ -841,7 +841,7 @@ show_table(
 # %% [markdown]
 # ## Which of the five changes matters?
 #
-# **Exercise 8.5** (●○○, 5 min) The recipe differs from notebook 3 in five
+# **Exercise 8.5** (●○○, 5 min). The recipe differs from notebook 3 in five
 # settings. Which one do you expect to save the most agent steps, and which the
 # most seconds?
 
@@ -978,17 +978,17 @@ corrected = show_differences(variants, 475, np.random.default_rng(0))
 
 # %% [markdown]
 # Two changes may even *cost* sample efficiency: one cart solved it at least
-# 3,252 agent steps earlier than eight (1,128 to 5,502), and with 16 updates
-# the mean was 39 higher (6 to 71) than with 8. Neither survives the
-# correction, and both make an agent step almost twice as expensive. With 16
-# updates, that costs more seconds than it saves (1.5 times the recipe's, 1.1
-# to 2.1); with one cart, no difference in seconds is shown (1.2 times, 0.9 to
-# 1.6).
-#
+# 3,252 agent steps earlier than eight (1,127 to 5,626), and with 16 updates the
+# mean was 39 higher (7 to 71) than with 8. Neither survives the correction, and
+# both make an agent step almost twice as expensive. With 16 updates, that costs
+# more seconds than it saves (1.6 times the recipe's, 1.2 to 2.2); with one
+# cart, no difference in seconds is shown (1.1 times, 0.9 to 1.5).
+
+# %% [markdown]
 # So two of the five settings pay off: 3-step returns save agent steps, and half
 # the updates make each agent step cheaper. For eight carts it is not shown. The
 # memory of columns is not one of the five. Without it, an agent step of the
-# recipe would take about 1.4 times as long.
+# recipe would take 1.4 to 1.5 times as long.
 
 # %% [markdown]
 # ## Next to a well-known library
@@ -2292,7 +2292,7 @@ corrected = show_differences(variants, 475, np.random.default_rng(0))
 # algorithm. Checking what `push` receives takes a minute: is `obs` ever equal
 # to `next_obs`?
 #
-# For kept resets, no difference is shown (−25, −64 to +15): only a few steps in
+# For kept resets, no difference is shown (−25, −63 to +15): only a few steps in
 # a hundred are false. A bug like that can stay for years.
 
 # %% [markdown]
@@ -2310,6 +2310,7 @@ updates = np.ceil(np.log(smallest / 1e-3) / np.log(0.9))
 print(f"0.001 is denormal after {updates:.0f} updates without gradient")
 
 # %%
+torch.set_flush_denormal(False)  # or 1e-40 would be 0
 usual, denormal = (torch.full((100_000,), x) for x in (1e-30, 1e-40))
 for flush in (False, True):
     torch.set_flush_denormal(flush)  # stays on after the loop
@@ -2408,7 +2409,7 @@ show_table(
 # %% [markdown]
 # ### Exercises
 #
-# **Exercise 8.6** (●●●, 15 min) Write the patches without `pixel_unshuffle`:
+# **Exercise 8.6** (●●●, 15 min). Write the patches without `pixel_unshuffle`:
 # cut pictures into squares of `size`, and stack the pixels of a square as
 # channels: row by row, all those of the first channel before those of the
 # second.
@@ -2425,7 +2426,7 @@ def my_patches(pictures, size):
 check_patches(my_patches)
 
 # %% [markdown]
-# **Exercise 8.7** (●●○, 15 min) Which rows of the ladder bring less with a
+# **Exercise 8.7** (●●○, 15 min). Which rows of the ladder bring less with a
 # network that needs three times as many multiplications? Predict. Then, just
 # before the ladder, set `PONG = replace(PONG, channels=(32, 64, 64),
 # hidden=512)` and `os.environ["DQN_STUDY"] = "1"` (without it the recorded
@@ -2433,6 +2434,6 @@ check_patches(my_patches)
 # `"0"` before you go on.
 
 # %% [markdown]
-# **Exercise 8.8** (●●●, 60 min) Let the Pong agent use only three actions: 0, 2
-# and 3. How many agent steps does that save? Decide first how many seeds you
+# **Exercise 8.8** (●●●, 60 min). Let the Pong agent use only three actions: 0,
+# 2 and 3. How many agent steps does that save? Decide first how many seeds you
 # need for an answer.

@@ -271,7 +271,7 @@ def errors_go_back(nb):
             q = brain.q_net(torch.from_numpy(row.obs[None]))[0, row.action]
             target = row.reward + 0.9 * brain.target_net(torch.from_numpy(row.next_obs[None])).max()
         assert error == pytest.approx((target - q).item(), abs=1e-4)
-        assert brain.memory._tree[slot] == pytest.approx(abs(error) + 1e-3, rel=1e-4)
+        assert brain.memory.priorities.tree[slot] == pytest.approx(abs(error) + 1e-3, rel=1e-4)
     assert max(map(abs, seen.values())) > 1  # larger than what the paper cuts to
 
 
@@ -348,7 +348,7 @@ def test_the_text_counts_the_draws_of_a_transition(nb, source):
     rounds = [s for s in range(1, config.agent_steps + 1) if s % config.train_every == 0]
     late = [s for s in rounds if s - config.n_step + 1 >= config.learn_start]
     updates = config.updates_per_train * len(late)
-    assert f"the {updates:,} mini-batches" in " ".join(source.split("\n# "))
+    assert f"{updates:,} mini-batches" in " ".join(source.split("\n# "))
     assert round(updates * config.batch / config.agent_steps) == 31
 
 
