@@ -18,41 +18,13 @@ from helpers.checkpoint import write_atomically
 from helpers.plotting import save_curves
 from helpers.runtime import ROOT
 
-FIVE = [
-    "Config", "DQN", "BOTH", "td_target", "QNetwork", "make_batch", "epsilon", "descend", "Brain",
-    "Agent", "Environment", "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "Run", "CURVE", "train",
-    "VARIANTS", "DOUBLE", "combine", "stream", "double_target", "make_cart", "OBS_SCALE",
-    "greedy_episodes", "actual_return", "point_of_curve", "Study", "UncentredNetwork",
-    "MeasuringBrain", "train_variant",
-]  # fmt: skip
-SIX = [
-    "Config", "NStep", "beta", "OBS_SCALE", "QNetwork", "make_batch", "epsilon", "descend",
-    "td_target", "loss_and_errors", "CountingMemory", "Brain", "Agent", "Environment",
-    "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "Run", "CURVE", "train", "UniformMemory",
-    "UniformBrain", "Compared", "DQN", "VARIANTS", "train_variant",
-]  # fmt: skip
-SEVEN = [
-    "Config", "project", "c51_loss", "squeeze", "factorised_noise", "NoisyLinear", "CartBody",
-    "stream", "QNetwork", "losses", "NStep", "make_batch", "CLIP_NORM", "Brain", "draw", "update",
-    "cart_brain", "Agent", "Environment", "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "Run", "train",
-    "quantile_loss", "Switches", "SwitchedNetwork", "switched_losses", "epsilon", "SwitchedBrain",
-    "DQN", "RAINBOW", "VARIANTS", "switched_brain", "CURVE", "mean_sigma", "explored", "noise_now",
-    "train_variant",
-]  # fmt: skip
-PIXELS = [
-    "PixelBody", "pong_network", "pong_brain", "PONG", "PONG_VARIANTS", "train_pong", "calibrate",
-]  # fmt: skip
-EIGHT = [
-    "QNetwork", "td_target", "next_rows", "Config", "ColumnMemory", "sample", "Brain",
-    "train_carts", "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "RECIPE", "VARIANTS", "VariantConfig",
-    "KeepsResets", "SameArray", "MEMORIES", "VariantBrain", "CURVE", "Run", "train",
-]  # fmt: skip
+ROOTS = ["VARIANTS", "CURVE"]  # what is asked of a notebook; what these use comes along
 NOTEBOOKS = {
-    "05": ("05_double_dueling", FIVE),
-    "06": ("06_prioritized_nstep", SIX),
-    "07": ("07_rainbow", SEVEN),
-    "07-pong": ("07_rainbow", [*SEVEN, *PIXELS]),
-    "08": ("08_faster_training", EIGHT),
+    "05": ("05_double_dueling", [*ROOTS, "train_variant"]),
+    "06": ("06_prioritized_nstep", [*ROOTS, "train_variant"]),
+    "07": ("07_rainbow", [*ROOTS, "train_variant"]),
+    "07-pong": ("07_rainbow", [*ROOTS, "PONG_VARIANTS", "train_pong"]),
+    "08": ("08_faster_training", [*ROOTS, "train"]),
 }
 
 

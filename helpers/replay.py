@@ -5,6 +5,7 @@ forget the oldest first and sample uniformly, with replacement, from a seeded ge
 """
 
 from collections import namedtuple
+from copy import deepcopy
 
 import numpy as np
 
@@ -56,8 +57,8 @@ class ReplayMemory:
 
     def push(self, obs, action, reward, next_obs, terminated):
         """Store a copy of one transition, in place of the oldest one when the ring is full."""
-        obs, next_obs = np.array(obs), np.array(next_obs)
-        check_shape("next_obs", next_obs, obs.shape)
+        obs, next_obs = deepcopy(obs), deepcopy(next_obs)
+        check_shape("next_obs", next_obs, np.shape(obs))
         if not (np.isfinite(obs).all() and np.isfinite(next_obs).all()):
             raise ValueError("expected finite observations, got NaN or infinity")
         if not isinstance(terminated, (bool, np.bool_)):

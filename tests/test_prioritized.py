@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from helpers import prioritized
 from helpers.prioritized import PrioritizedFrameReplayMemory, PrioritizedReplayMemory, SumTree
+from tests.faults import planted
 from tests.test_replay import H, W, play
 from tools.definitions import define
 
@@ -367,8 +368,7 @@ FAULTS = {  # (text, broken text, the test that must notice)
 def test_planted_fault_is_noticed(monkeypatch, fault):
     text, broken, notice = FAULTS[fault]
     source = inspect.getsource(prioritized)
-    assert text in source
-    wrong = define(source.replace(text, broken), ["Priorities", "SumTree", "Sample",
+    wrong = define(planted(source, text, broken), ["Priorities", "SumTree", "Sample",
                    "PrioritizedReplayMemory", "PrioritizedFrameReplayMemory"])  # fmt: skip
     for memory in ("PrioritizedReplayMemory", "PrioritizedFrameReplayMemory"):
         monkeypatch.setitem(globals(), memory, wrong[memory])

@@ -25,7 +25,7 @@ def load_definitions(twin, names, extra_namespace=None):
 
     Args:
         twin: path of the py:percent twin, or its stem ("01_q_table").
-        names: functions, classes and assigned names to define, in the order of the twin.
+        names: functions, classes and assigned names to define; what they use comes along.
         extra_namespace: names that are there beforehand.
     """
     path = Path(twin) if str(twin).endswith(".py") else TWINS / f"{twin}.py"
@@ -33,13 +33,16 @@ def load_definitions(twin, names, extra_namespace=None):
 
 
 def define(source, names, extra_namespace=None, filename="twin"):
-    """Execute a twin's imports and the definitions asked for, nothing else.
+    """Execute a twin's imports, the definitions asked for, and those that they use; nothing else.
+
+    Functions, classes and capitalised names that a definition mentions are defined too. Other
+    assigned names, such as the result of a training, are not: ask for them, or hand in a stand-in.
 
     Args:
         source: text of the py:percent twin.
-        names: functions, classes and assigned names to define, in the order of the twin.
-        extra_namespace: names that are there beforehand, such as stand-ins; the twin's
-            imports and definitions of the same name replace them.
+        names: functions, classes and assigned names to define.
+        extra_namespace: names that are there beforehand, such as stand-ins. The definitions
+            asked for replace those of the same name; the others stay as they are.
         filename: what tracebacks call the source.
 
     Returns:
@@ -50,18 +53,40 @@ def define(source, names, extra_namespace=None, filename="twin"):
     """
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
-    wanted, body, found = set(names), [], set()
-    for node in ast.parse(source).body:
-        here = _defined(node) & wanted
-        if isinstance(node, (ast.Import, ast.ImportFrom)) or here:
-            body.append(node)
-            found |= here
-    if wanted - found:
-        raise ValueError(f"expected {filename} to define {sorted(wanted - found)}, it does not")
+    statements, extra_namespace = ast.parse(source).body, extra_namespace or {}
+    places = {}  # name: the statements that define it
+    for node in statements:
+        for name in _defined(node):
+            places.setdefault(name, []).append(node)
+    if unknown := sorted(set(names) - set(places)):
+        raise ValueError(f"expected {filename} to define {unknown}, it does not")
+    wanted, queue = set(), list(names)
+    while queue:
+        name = queue.pop()
+        if name in wanted:
+            continue
+        wanted.add(name)
+        for node in places[name]:
+            used = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+            queue += [
+                other
+                for other in used - set(extra_namespace)
+                if other in places and (other[0].isupper() or _is_code(places[other]))
+            ]
+    body = [
+        node
+        for node in statements
+        if isinstance(node, (ast.Import, ast.ImportFrom)) or _defined(node) & wanted
+    ]
     # dataclasses look their module up, so the namespace needs a name that exists
-    namespace = {"__name__": __name__, **(extra_namespace or {})}
+    namespace = {"__name__": __name__, **extra_namespace}
     exec(compile(ast.Module(body, []), filename, "exec"), namespace)
     return namespace
+
+
+def _is_code(nodes):
+    """Whether a name stands for a function or a class."""
+    return any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in nodes)
 
 
 def class_source(twin, name):

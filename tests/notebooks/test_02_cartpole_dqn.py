@@ -14,18 +14,10 @@ from tools.definitions import class_source, load_definitions
 
 NAMES = [
     "Config",
-    "make_network",
-    "make_batch",
-    "td_target",
-    "Brain",
     "Agent",
     "Environment",
-    "pick",
     "huber",
-    "fit_once",
     "Broadcast",
-    "state",
-    "CORRIDOR",
     "corridor_error",
     "chase",
     "is_solved",

@@ -16,37 +16,14 @@ from helpers.runtime import ROOT
 from tools.definitions import load_definitions
 
 NAMES = [
-    "Config",
-    "OURS",
-    "hard_update",
-    "soft_update",
     "growth",
-    "td_target",
     "learned_value",
-    "QNetwork",
-    "epsilon",
-    "make_batch",
-    "best_actions",
-    "Brain",
     "Agent",
     "Environment",
     "reported_score",
-    "SELECT_EVERY",
-    "STOP_AT",
-    "SELECTION_SEEDS",
     "BestWeights",
-    "NoMask",
     "TruncationAsTermination",
-    "RecipeConfig",
-    "PLAIN",
-    "HARD",
-    "SOFT",
-    "SOFT_2025",
-    "recipe_epsilon",
-    "RecipeBrain",
     "VARIANTS",
-    "NEITHER",
-    "SPREAD_OUT",
 ]
 
 

@@ -18,9 +18,10 @@ from exercises.pong import (
     check_transitions,
 )
 from helpers.evaluation import Evaluation
+from tests.faults import planted
 from tools.definitions import TWINS, load_definitions
 
-NAMES = ["Config", "conv_size", "QNetwork", "td_target", "Brain", "Agent", "line", "epsilon_at"]
+NAMES = ["Config", "Agent", "epsilon_at"]
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +318,7 @@ def test_planted_fault_is_noticed(fault, tmp_path):
     source = (TWINS / "04_pong_dqn.py").read_text(encoding="utf-8")
     assert source.count(text) == 1, f"expected {text!r} once in the twin: adapt this test"
     twin = tmp_path / "broken.py"
-    twin.write_text(source.replace(text, broken), encoding="utf-8")
+    twin.write_text(planted(source, text, broken), encoding="utf-8")
     nb = load_definitions(twin, NAMES)
     arguments = {"nb": nb}
     if "tiny" in check.__code__.co_varnames[: check.__code__.co_argcount]:

@@ -20,6 +20,7 @@ from exercises.prioritized_nstep import (
 from helpers.ablation import bootstrap_interval, figures_per_seed, holm, paired_p_value
 from helpers.plotting import load_curves
 from helpers.replay import ReplayMemory, Transition
+from tests.faults import planted
 from tests.test_probes import (
     PROBES,
     ActionDependent,
@@ -34,19 +35,17 @@ from tools.definitions import ROOT, TWINS, define
 
 TWIN = TWINS / "06_prioritized_nstep.py"
 NAMES = [
-    *("Config", "NStep", "beta", "td_target", "QNetwork", "make_batch", "epsilon", "descend"),
-    *(
-        "loss_and_errors",
-        "CountingMemory",
-        "Brain",
-        "Agent",
-        "Environment",
-        "cliff_walk",
-        "updates_needed",
-        "sweep",
-    ),
-    *("OBS_SCALE", "UniformMemory", "UniformBrain", "steps_to_fall"),
-    *("n_step_target", "probabilities", "find", "importance_weights"),
+    "Config",
+    "Agent",
+    "Environment",
+    "updates_needed",
+    "sweep",
+    "UniformBrain",
+    "steps_to_fall",
+    "n_step_target",
+    "probabilities",
+    "find",
+    "importance_weights",
 ]
 
 
@@ -132,7 +131,7 @@ HISTORY = [(1.0, ""), (2.0, ""), (3.0, "truncated"), (4.0, ""), (5.0, "terminate
 )
 def test_a_wrong_window_is_noticed(source, text, broken):
     assert text in source
-    wrong = define(source.replace(text, broken), NAMES)
+    wrong = define(planted(source, text, broken), NAMES)
     assert windows(wrong, HISTORY, 3, 0.5) != slow_windows(HISTORY, 3, 0.5)
 
 
@@ -144,7 +143,7 @@ def test_discount_is_gamma_to_the_n(nb, source):
         return torch.tensor([[3.0, 10.0]]).expand(len(obs), 2)
 
     assert nb["td_target"](batch, says_ten, 0.5, 3).tolist() == [1 + 0.125 * 10, 1.0]
-    wrong = define(source.replace("gamma**n_step * (1", "gamma * (1"), NAMES)
+    wrong = define(planted(source, "gamma**n_step * (1", "gamma * (1"), NAMES)
     assert wrong["td_target"](batch, says_ten, 0.5, 3).tolist() != [1 + 0.125 * 10, 1.0]
 
 
@@ -216,7 +215,7 @@ def test_importance_weights_keep_the_mean_right(nb, source):
     }
     for name, (text, broken) in faults.items():
         assert text in source, name
-        wrong = define(source.replace(text, broken), NAMES)
+        wrong = define(planted(source, text, broken), NAMES)
         assert lottery(wrong, beta_start=1.0) == pytest.approx(0.25, abs=0.06), name
 
 
@@ -242,7 +241,7 @@ def test_the_memory_is_asked_with_the_beta_of_now(nb, source):
     assert asked_with(nb, nb["Brain"]) == pytest.approx([0.4, 0.7, 1.0])
     text = "beta(config, self.agent_steps)"
     assert text in source
-    wrong = define(source.replace(text, "config.beta_start"), NAMES)
+    wrong = define(planted(source, text, "config.beta_start"), NAMES)
     assert asked_with(wrong, wrong["Brain"]) != pytest.approx([0.4, 0.7, 1.0])
 
 
@@ -284,7 +283,7 @@ def test_errors_go_back_to_their_transitions(nb, source):
     ):
         assert told in source
         with pytest.raises(AssertionError):
-            errors_go_back(define(source.replace(told, broken), NAMES))
+            errors_go_back(define(planted(source, told, broken), NAMES))
 
 
 # --- the small worlds of the text -------------------------------------------------------------

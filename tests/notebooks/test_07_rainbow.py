@@ -16,6 +16,7 @@ from torch import nn
 
 from benchmarks import ablate
 from helpers.replay import FrameBatch, Transition
+from tests.faults import planted
 from tests.test_probes import PROBES, Probe
 from tools.definitions import TWINS, define
 
@@ -25,7 +26,7 @@ SOURCE = TWIN.read_text(encoding="utf-8")
 
 def definitions(source=SOURCE):
     """The notebook's definitions, the Brain put together as the notebook does."""
-    found = define(source, ablate.SEVEN)
+    found = define(source, ablate.NOTEBOOKS["07"][1])
     found["Brain"].draw, found["Brain"].update = found["draw"], found["update"]
     return found
 
@@ -34,11 +35,9 @@ NB = definitions()
 PONG = ablate.load("07-pong")
 
 
-def planted(text, broken):
-    """Definitions with one fault."""
-    if text not in SOURCE:
-        raise ValueError(f"nothing to break: {text!r} is not in the notebook")
-    return definitions(SOURCE.replace(text, broken))
+def broken_notebook(text, broken):
+    """The notebook's definitions with one fault in them."""
+    return definitions(planted(SOURCE, text, broken))
 
 
 # --- projection -------------------------------------------------------------------------------
@@ -220,7 +219,7 @@ def losses_are_right(config, q_net, target_net, losses):
 )
 def test_a_wrong_target_is_noticed(text, broken):
     with pytest.raises(AssertionError):
-        test_losses_equal_a_slow_reference("c51", True, nb=planted(text, broken))
+        test_losses_equal_a_slow_reference("c51", True, nb=broken_notebook(text, broken))
 
 
 @pytest.mark.parametrize(
@@ -239,7 +238,7 @@ def test_a_wrong_target_is_noticed(text, broken):
 )  # fmt: skip
 def test_a_wrong_target_of_rainbow_is_noticed(text, broken):
     with pytest.raises(AssertionError):
-        test_losses_of_rainbow_equal_a_slow_reference(nb=planted(text, broken))
+        test_losses_of_rainbow_equal_a_slow_reference(nb=broken_notebook(text, broken))
 
 
 def test_batches_hold_the_discount(nb=NB):
@@ -260,7 +259,7 @@ def test_batches_hold_the_discount(nb=NB):
 )  # fmt: skip
 def test_a_wrong_discount_is_noticed(text, broken):
     with pytest.raises(AssertionError):
-        test_batches_hold_the_discount(nb=planted(text, broken))
+        test_batches_hold_the_discount(nb=broken_notebook(text, broken))
 
 
 # --- noise ------------------------------------------------------------------------------------
@@ -348,7 +347,7 @@ def test_noise_is_handled(make_brain):
 )
 def test_a_fault_with_noise_is_noticed(text, broken):
     with pytest.raises(AssertionError):
-        noise_is_handled(planted(text, broken))
+        noise_is_handled(broken_notebook(text, broken))
 
 
 def streams_are_noisy(nb):
@@ -424,7 +423,7 @@ def test_exploring(check):
 )  # fmt: skip
 def test_a_fault_in_exploring_is_noticed(check, text, broken):
     with pytest.raises(AssertionError):
-        check(planted(text, broken))
+        check(broken_notebook(text, broken))
 
 
 # --- what reaches the update ------------------------------------------------------------------
@@ -494,7 +493,7 @@ def test_what_reaches_the_update(check):
 )
 def test_a_fault_on_the_way_to_the_update_is_noticed(check, text, broken):
     with pytest.raises(AssertionError):
-        check(planted(text, broken))
+        check(broken_notebook(text, broken))
 
 
 def test_windows_are_those_of_notebook_6():
@@ -677,7 +676,7 @@ def test_sigma_is_learned():
     sigma_is_learned(NB)
     with pytest.raises(AssertionError):
         text = "self.weight_sigma * self"
-        sigma_is_learned(planted(text, "self.weight_sigma.detach() * self"))
+        sigma_is_learned(broken_notebook(text, "self.weight_sigma.detach() * self"))
 
 
 # --- Pong -------------------------------------------------------------------------------------

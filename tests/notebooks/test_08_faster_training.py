@@ -17,20 +17,15 @@ from helpers.runtime import ROOT
 from tools.definitions import load_definitions
 
 CPU = torch.device("cpu")
-CARTS = [
-    *("QNetwork", "td_target", "LoopOfNotebook3", "draw", "update", "next_rows", "Config"),
-    *("ColumnMemory", "sample", "Brain", "train_carts"),
+NAMES = [
+    "LoopOfNotebook3",
+    "VARIANTS",
+    "CURVE",
+    "train",
+    "PongConfig",
+    "ChannelsLast",
+    "PongTraining",
 ]
-VARIANTS = [
-    *("SELECTION_SEEDS", "ARENA", "RECIPE", "VARIANTS", "VariantConfig", "KeepsResets"),
-    *("SameArray", "MEMORIES", "VariantBrain", "CURVE", "Run", "train"),
-]
-PONG = [
-    *("PongNetwork", "PongConfig", "PongBrain", "ChannelsLast", "to_patches", "Patches"),
-    *("PongAgent", "follow", "steady_values", "greedy", "line", "epsilon_at", "PongTraining"),
-    *("state", "resume", "publish", "run"),
-]
-NAMES = [*CARTS, *VARIANTS, *PONG]
 
 
 @pytest.fixture(scope="module")

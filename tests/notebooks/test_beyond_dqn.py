@@ -10,6 +10,7 @@ import torch
 from gymnasium.wrappers import TimeLimit
 
 from benchmarks import ablate
+from tests.faults import planted
 from tools.definitions import TWINS, define
 
 SOURCES = {which: TWINS / f"{twin}.py" for which, (twin, _) in ablate.NOTEBOOKS.items()}
@@ -24,9 +25,9 @@ def definitions(which, text="", broken=""):
         nb["DQN"] = nb["Config"]()
         return nb
     source = SOURCES[which].read_text(encoding="utf-8")
-    if text not in source:
-        raise ValueError(f"nothing to break: {text!r} is not in notebook {which}")
-    nb = define(source.replace(text, broken), ablate.NOTEBOOKS[which][1])
+    if text:
+        source = planted(source, text, broken)
+    nb = define(source, [*ablate.NOTEBOOKS[which][1], "DQN"])
     if "draw" in nb:  # notebook 07 puts its Brain together in pieces
         nb["Brain"].draw, nb["Brain"].update = nb["draw"], nb["update"]
     return nb
@@ -293,9 +294,9 @@ def memories_have_the_settings(nb):
     """Prioritized ones, of CartPole and of Pong."""
     config = replace(nb["PONG_VARIANTS"]["prioritized"], capacity=800, alpha=0.3, n_step=2)
     memory = nb["pong_brain"](config, np.random.default_rng(0)).memory
-    assert (memory.alpha, memory.n_step, memory.gamma) == (0.3, 2, config.gamma)
+    assert (memory.priorities.alpha, memory.n_step, memory.gamma) == (0.3, 2, config.gamma)
     memory = make_brain(nb, small(nb, prioritized=True, alpha=0.3)).memory
-    assert (memory.alpha, memory.capacity) == (0.3, 100)
+    assert (memory.priorities.alpha, memory.capacity) == (0.3, 100)
 
 
 # --- checks -----------------------------------------------------------------------------------

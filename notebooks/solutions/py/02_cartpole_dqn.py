@@ -77,8 +77,7 @@ import torch
 from helpers.runtime import seed_everything
 from tools.definitions import load_definitions
 
-NAMES = ["Config", "CONFIG", "make_network", "make_batch", "td_target", "pick"]
-NAMES += ["fit_once", "Brain", "Agent", "Environment"]
+NAMES = ["CONFIG", "Brain", "Agent", "Environment"]
 nb = load_definitions("02_cartpole_dqn", NAMES)
 torch.set_num_threads(1)  # more threads only wait for such a small network
 

@@ -108,12 +108,7 @@ from dataclasses import replace
 
 from tools.definitions import load_definitions
 
-NAMES = [
-    "hard_update", "td_target", "Config", "OURS", "QNetwork", "epsilon",
-    "make_batch", "best_actions", "Brain", "Agent", "Environment",
-    "SELECTION_SEEDS", "TEST_SEEDS", "SELECT_EVERY", "STOP_AT", "ARENA",
-    "BestWeights", "Run", "train",
-]  # fmt: skip
+NAMES = ["OURS", "train"]
 nb = load_definitions("03_target_network", NAMES)
 changed = replace(nb["OURS"], train_every=4, updates_per_train=1)
 for name, config in {"in rounds": nb["OURS"], "spread out": changed}.items():

@@ -89,8 +89,7 @@ print(f"{len(stacks):,} stacks with a moving ball, {right:.0%} to the right")
 # first weights.
 
 # %%
-names = ["conv_size", "QNetwork"]
-QNetwork = load_definitions("04_pong_dqn", names)["QNetwork"]
+QNetwork = load_definitions("04_pong_dqn", ["QNetwork"])["QNetwork"]
 held_out = len(stacks) * 3 // 4
 single = stacks.copy()
 single[:, :3] = 0

@@ -99,13 +99,14 @@ from dataclasses import replace
 
 import gymnasium as gym
 import torch
-from benchmarks.ablate import SIX
 from gymnasium.wrappers import TransformReward
 from helpers.evaluation import evaluate
 from helpers.runtime import seed_everything
 from tools.definitions import load_definitions
 
-nb = load_definitions("06_prioritized_nstep", SIX)
+nb = load_definitions(
+    "06_prioritized_nstep", ["ARENA", "Agent", "Environment", "VARIANTS"]
+)
 torch.set_num_threads(1)
 noise = np.random.default_rng(1)
 

@@ -40,13 +40,7 @@ from helpers.runtime import profile, seed_everything
 from tools.definitions import load_definitions
 from torch import nn
 
-NAMES = [
-    "project", "c51_loss", "squeeze", "factorised_noise", "NoisyLinear",
-    "Config", "CartBody", "stream", "QNetwork", "losses", "NStep",
-    "make_batch", "Brain", "CLIP_NORM", "draw", "update", "cart_brain",
-    "Agent", "Environment", "SELECTION_SEEDS", "TEST_SEEDS", "ARENA", "Run",
-    "train", "outcomes", "quantile_loss",
-]  # fmt: skip
+NAMES = ["Config", "train", "outcomes", "quantile_loss"]
 nb = load_definitions("07_rainbow", NAMES)
 torch.set_num_threads(1)
 QUICK = profile() == "quick"

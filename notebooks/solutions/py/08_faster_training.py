@@ -66,11 +66,7 @@ import torch
 from helpers.runtime import profile
 from tools.definitions import load_definitions
 
-NAMES = [
-    "td_target", "PongNetwork", "PongConfig", "PONG", "PongBrain", "Way",
-    "Bench", "make_memory", "warm_up", "ChannelsLast", "to_patches", "Patches",
-    "follow", "steady_values", "greedy",
-]  # fmt: skip
+NAMES = ["Way", "warm_up", "ChannelsLast", "Patches"]
 torch.set_flush_denormal(True)
 nb = load_definitions("08_faster_training", NAMES)
 base = dict(games=8, fused=True, network=nb["ChannelsLast"])
