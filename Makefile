@@ -13,7 +13,7 @@ COLAB := .venv-colab/.installed
 help:  ## list these targets
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 	@echo
-	@echo "  NB=04_pong_dqn   one notebook instead of all    PROFILE=full   train as long as it takes"
+	@echo "  NB=04_pong_dqn   with run, record, test: one notebook    PROFILE=full   with run: train in full"
 	@echo "  STUDY=1          with record: repeat the long studies behind the recorded curves"
 
 $(READY): requirements.txt helpers/requirements.txt constraints.txt
@@ -29,14 +29,19 @@ $(DEV): $(READY) requirements-dev.txt
 run: $(READY)  ## execute the notebooks into build/ and show what they learned
 	$(BIN)/python -m tools.execute run $(NB) --profile $(PROFILE)
 
+UNIT := $(if $(NB),tests/exercises tests/notebooks/test_$(NB).py \
+	$(if $(filter 05% 06% 07%,$(NB)),tests/notebooks/test_beyond_dqn.py))
+BOOKS := $(if $(NB),notebooks/$(NB).ipynb notebooks/solutions/$(NB).ipynb,\
+	notebooks/*.ipynb notebooks/solutions/*.ipynb)
+
 test: $(DEV)  ## style, unit tests, every notebook in quick
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(UNIT)
+	$(if $(NB),$(BIN)/python -m pytest -q tests/test_hygiene.py -k $(NB))
 	DQN_PROFILE=quick DQN_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q \
 		-p no:cacheprovider -n 2 --dist loadfile \
-		--nbval-lax --nbval-current-env --nbval-cell-timeout=300 --durations=4 \
-		notebooks/*.ipynb notebooks/solutions/*.ipynb
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=300 --durations=4 $(BOOKS)
 
 lab: $(READY)  ## open JupyterLab on the first notebook
 	$(BIN)/jupyter lab --ip=127.0.0.1 --port=$(PORT) \

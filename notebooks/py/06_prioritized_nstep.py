@@ -1116,7 +1116,7 @@ corrected = show_differences(variants, 475, np.random.default_rng(0))
 # other two columns nothing does, not even reaching 475 earlier with 3 steps, by
 # 4,625 agent steps (1,625 to 7,750).
 #
-# **Prioritized replay alone: no difference shown** (−1, from −25 to +21). And
+# **Prioritized replay alone: no difference shown** (−1, from −24 to +22). And
 # on top of 3 steps?
 
 # %% tags=["hide-input"]
