@@ -11,17 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import report
-from benchmarks.worker import NAMES, module
+from benchmarks import pong, report
+from benchmarks.contestants import NAMES, benchmark_module
 from helpers.checkpoint import write_atomically
 from helpers.runtime import ROOT, commit, pick_device
 
 PEERS = ROOT / ".venv-bench" / "bin" / "python"
-
-
-def is_peer(contestant):
-    """Whether a contestant runs in the environment of the peers."""
-    return "stable-baselines3" in contestant
+LOGS = ROOT / "build" / "bench"  # what the runs print
 
 
 def hardware():
@@ -37,15 +33,16 @@ def hardware():
 
 
 def plan(bench, options):
-    """The runs in their order, (contestant, round): every round lets all take part in turn."""
+    """The runs in their order, (Contestant, round): every round lets all take part in turn."""
     seeds = options.seeds or (1 if options.quick else bench.SEEDS)
     rounds = min(options.rounds or (1 if options.quick else bench.ROUNDS), seeds)
+    wanted = options.contestants or [c.name for c in bench.CONTESTANTS]
+    chosen = [c for c in bench.CONTESTANTS if c.name in wanted]
     if options.set:
-        return [(f"ours, {', '.join(options.set)}", turn) for turn in range(seeds)]
-    chosen = [c for c in bench.CONTESTANTS if not options.contestants or c in options.contestants]
-    turns = range(max(seeds, rounds))
-    is_ours = {c: c.endswith("ours") for c in chosen}
-    return [(c, turn) for turn in turns for c in chosen if turn < (seeds if is_ours[c] else rounds)]
+        chosen = [c for c in chosen if c.against is None]
+    ends = [rounds if c.against else seeds for c in chosen]
+    runs = range(seeds)
+    return [(c, turn) for turn in runs for c, end in zip(chosen, ends, strict=True) if turn < end]
 
 
 def other_work():
@@ -61,16 +58,22 @@ def other_work():
     return all_work - os.times().children_user - os.times().children_system
 
 
-def measure(name, contestant, turn, options):
+def name_of_row(contestant, options):
+    """What the rows of a contestant are called: with ``--set``, after the settings as well."""
+    return ", ".join([contestant.name, *options.set])
+
+
+def measure_in_process(name, contestant, turn, options):
     """One run in a process of its own: (row, versions)."""
-    python = str(PEERS) if is_peer(contestant) else sys.executable
-    command = [python, "-m", "benchmarks.worker", name, contestant, str(turn)]
+    python = str(PEERS) if contestant.peer else sys.executable
+    command = [python, "-m", "benchmarks.worker", name, contestant.name, str(turn)]
     command += ["--minutes", str(options.minutes)] + ["--quick"] * options.quick
     command += ["--set", *options.set] if options.set else []
     started = datetime.datetime.now().isoformat(timespec="seconds")
     clock, others = time.perf_counter(), other_work()
-    log = ROOT / "build" / "bench" / f"{name}_{contestant}_{turn}.log".replace(" ", "_")
-    log.parent.mkdir(parents=True, exist_ok=True)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    row = {"contestant": name_of_row(contestant, options), "round": turn, "started": started}
+    log = LOGS / f"{name}_{row['contestant']}_{turn}.log".replace(" ", "_")
     with log.open("w+", encoding="utf-8") as errors:
         environment = {**os.environ, "DQN_PROFILE": "full", "MPLBACKEND": "Agg"}
         done = subprocess.run(
@@ -79,7 +82,7 @@ def measure(name, contestant, turn, options):
         errors.seek(0)
         last = (errors.read().strip().splitlines() or ["no message"])[-1]
     others = (other_work() - others) / (time.perf_counter() - clock)
-    row = {"contestant": contestant, "round": turn, "started": started, "commit": commit()}
+    row["commit"] = commit()
     row["cores_busy_with_other_work"] = round(max(others, 0.0), 3)
     if done.returncode:
         return {**row, "error": f"exit {done.returncode}: {last}"}, None
@@ -87,7 +90,7 @@ def measure(name, contestant, turn, options):
     return {**row, **answer["result"]}, answer["versions"]
 
 
-def start(path, name, options):
+def rows_that_stay(path, name, options):
     """The file's content to go on from: rows that stay, and where they come from."""
     here = hardware()
     keep = options.resume or options.set or options.contestants  # a part replaces only itself
@@ -102,33 +105,34 @@ def start(path, name, options):
     return data
 
 
-def run(name, options, measure=measure):
+def run_benchmark(name, options, measure=measure_in_process):
     """All runs of one benchmark; the file is written after each."""
-    bench, path = module(name), options.folder / f"bench_{name}.json"
-    data = start(path, name, options)
+    bench, path = benchmark_module(name), options.folder / f"bench_{name}.json"
+    data = rows_that_stay(path, name, options)
     data["date"] = datetime.date.today().isoformat()
     data["command"] = shlex.join([".venv/bin/python", "-m", "benchmarks", *sys.argv[1:]])
-    data["threads"] = {c: bench.threads(c) for c in bench.CONTESTANTS}
-    if len(set(data["threads"].values())) == 1:
-        data["threads"] = bench.threads("ours")
-    runs = plan(bench, options)
+    threads = {c.name: c.threads for c in bench.CONTESTANTS}
+    equal = len(set(threads.values())) == 1
+    data["threads"] = bench.CONTESTANTS[0].threads if equal else threads
     done = {(r["contestant"], r["round"]) for r in data["rows"] if "error" not in r}
-    for contestant, turn in runs:
-        if options.resume and (contestant, turn) in done:
+    for contestant, turn in plan(bench, options):
+        key = name_of_row(contestant, options), turn
+        if options.resume and key in done:
             continue
-        print(f"{name}, round {turn}: {contestant} …", end=" ", flush=True)
+        print(f"{name}, round {turn}: {key[0]} …", end=" ", flush=True)
         row, versions = measure(name, contestant, turn, options)
-        same = [r for r in data["rows"] if (r["contestant"], r["round"]) == (contestant, turn)]
-        data["rows"] = [r for r in data["rows"] if r not in same] + [row]
-        side = "peers" if is_peer(contestant) else "ours"
+        others = [r for r in data["rows"] if (r["contestant"], r["round"]) != key]
+        data["rows"] = [*others, row]
+        side = "peers" if contestant.peer else "ours"
         if versions and data["versions"].setdefault(side, versions) != versions:
-            raise SystemExit(f"expected {path} to come from {versions}: {data['versions'][side]}")
+            known = data["versions"][side]
+            raise SystemExit(f"expected {path} to come from {versions}, it comes from {known}")
         data["ratios"] = report.all_ratios(data)
         write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())
         known = ("contestant", "round", "curve", "started", "commit")
         print(json.dumps({k: v for k, v in row.items() if k not in known}), flush=True)
     if name == "memory":
-        bench.figure(data["rows"])
+        bench.draw_figure(data["rows"])
 
 
 def command_line():
@@ -150,21 +154,40 @@ def command_line():
     return parser
 
 
+def check_options(options):
+    """Raise ValueError if the options make no sense, or not together."""
+    if options.quick and options.record:
+        raise ValueError("expected --quick or --record, got both: quick figures mean nothing")
+    if options.record and options.folder:
+        raise ValueError("expected --record or --folder, got both")
+    for name in ("seeds", "rounds", "minutes"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"expected --{name} above 0, got {value}")
+    known = {c.name for name in options.only for c in benchmark_module(name).CONTESTANTS}
+    if unknown := set(options.contestants or []) - known:
+        raise ValueError(f"expected --contestants of {sorted(known)}, got {sorted(unknown)}")
+    if options.set:
+        if list(options.only) != ["pong"] or options.contestants:
+            raise ValueError("expected --set with --only pong, and without --contestants")
+        pong.check_settings(options.set)
+
+
 def main():
     """Read the command line, measure, and write the table."""
     parser = command_line()
     options = parser.parse_args()
-    if options.quick and options.record:
-        parser.error("expected --quick or --record, got both: quick figures mean nothing")
+    try:
+        check_options(options)
+    except ValueError as error:
+        parser.error(str(error))
     options.folder = options.folder or ROOT / ("results" if options.record else "build/bench")
-    if options.set and list(options.only) != ["pong"]:
-        parser.error("expected --only pong with --set")
     if not options.table:
-        wanted = {c for name in options.only for c, _ in plan(module(name), options)}
-        if any(map(is_peer, wanted)) and not PEERS.exists():
+        runs = [run for name in options.only for run in plan(benchmark_module(name), options)]
+        if any(contestant.peer for contestant, _ in runs) and not PEERS.exists():
             raise SystemExit(f"expected {PEERS}, it is not there: `make bench` makes it")
         for name in options.only:
-            run(name, options)
+            run_benchmark(name, options)
     if options.record or options.table:
         report.write_table(ROOT / "results")
         report.draw_chart(ROOT / "results")

@@ -3,30 +3,17 @@
 import time
 from dataclasses import replace
 
+from benchmarks.contestants import Contestant
 from helpers.evaluation import evaluate
 
 SEEDS, ROUNDS = 20, 5  # runs of ours; rounds in which the others take part
 GOAL, BUDGET, EVERY, EPISODES = 475, 50_000, 2_500, 100  # mean return; agent steps; agent steps
 SELECTION_SEEDS, TEST_SEEDS = 1_000_000, 2_000_000  # no training uses these
-NOTEBOOK_03 = [
-    "Config", "OURS", "hard_update", "soft_update", "td_target", "QNetwork", "epsilon",
-    "make_batch", "best_actions", "Brain", "Agent", "Environment", "RecipeConfig", "PLAIN",
-    "HARD", "SOFT", "recipe_epsilon", "RecipeBrain",
-]  # fmt: skip
-NOTEBOOK_08 = [
-    "QNetwork", "td_target", "next_rows", "Config", "ColumnMemory", "sample", "Brain",
-    "train_carts",
-]  # fmt: skip
+NOTEBOOK_03 = ["OURS", "PLAIN", "HARD", "SOFT", "Brain", "RecipeBrain", "Agent", "Environment"]
 SINGLE = dict(  # notebook 02: one network, ε = 0.5 / (episode + 1)
     hidden=(32, 32), lr=1e-4, capacity=10_000, batch=32, learn_start=32, train_every=1,
     updates_per_train=1, target_every=1, only_fall_counts=True,
 )  # fmt: skip
-CONTESTANTS = ("ours", "notebook 03", "stable-baselines3", "single", "hard", "soft")
-
-
-def threads(contestant):
-    """Torch threads of a run: these networks are so small that a second one only waits."""
-    return 1
 
 
 class Judge:
@@ -75,10 +62,10 @@ def load_carts():
     from tools.definitions import load_definitions
 
     torch.set_flush_denormal(True)
-    return load_definitions("08_faster_training", NOTEBOOK_08)
+    return load_definitions("08_faster_training", ["Config", "Brain", "train_carts"])
 
 
-def ours(seed, **limits):
+def train_ours(seed, **limits):
     """Train as notebook 08 does."""
     from helpers.runtime import seed_everything
 
@@ -92,7 +79,7 @@ def ours(seed, **limits):
     return judge.result()
 
 
-def notebook_03(recipe, seed, **limits):
+def train_notebook_03(seed, recipe, **limits):
     """Train one recipe of notebook 03, with the notebook's own definitions."""
     from helpers.runtime import seed_everything
     from tools.definitions import load_definitions
@@ -109,7 +96,7 @@ def notebook_03(recipe, seed, **limits):
     return judge.result()
 
 
-def stable_baselines3(seed, **limits):
+def train_stable_baselines3(seed, **limits):
     """Train stable-baselines3's DQN with RL Zoo's settings for CartPole-v1."""
     from stable_baselines3 import DQN
     from stable_baselines3.common.callbacks import BaseCallback
@@ -130,12 +117,17 @@ def stable_baselines3(seed, **limits):
     return judge.result()
 
 
-def run(contestant, seed, options):
+CONTESTANTS = (
+    Contestant("ours", train_ours),
+    Contestant("notebook 03", train_notebook_03, {"recipe": "OURS"}, "ours"),
+    Contestant("stable-baselines3", train_stable_baselines3, against="ours", peer=True),
+    Contestant("single", train_notebook_03, {"recipe": "SINGLE"}, "ours"),
+    Contestant("hard", train_notebook_03, {"recipe": "HARD"}, "ours"),
+    Contestant("soft", train_notebook_03, {"recipe": "SOFT"}, "ours"),
+)  # one torch thread each: these networks are so small that a second one only waits
+
+
+def measure(contestant, seed, options):
     """One run of one contestant: a dictionary of figures."""
     limits = {"budget": 5_000} if options.quick else {}
-    if contestant == "stable-baselines3":
-        return stable_baselines3(seed, **limits)
-    if contestant == "ours":
-        return ours(seed, **limits)
-    recipe = "OURS" if contestant == "notebook 03" else contestant.upper()
-    return notebook_03(recipe, seed, **limits)
+    return contestant.code(seed, **contestant.settings, **limits)

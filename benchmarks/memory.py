@@ -5,16 +5,12 @@ from itertools import cycle, islice
 
 import numpy as np
 
+from benchmarks.contestants import Contestant
+
 SEEDS, ROUNDS = 3, 3
-CONTESTANTS = ("ours", "stable-baselines3", "stable-baselines3, optimized")
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)  # transitions
 GAMES, BATCH = 8, 32
 SHARE = 0.8  # of the free memory that a contestant may fill
-
-
-def threads(contestant):
-    """Torch threads of a run."""
-    return 1
 
 
 def free_bytes():
@@ -30,7 +26,7 @@ def frames():
     return cycle(list(rng.integers(0, 256, (16, GAMES, 4, 84, 84), np.uint8)))
 
 
-def ours(size):
+def fill_ours(size):
     """The frame memory, filled: (memory, draw)."""
     import torch
 
@@ -43,7 +39,7 @@ def ours(size):
     return memory, lambda: [torch.from_numpy(column) for column in memory.sample(BATCH)]
 
 
-def stable_baselines3(size, optimized):
+def fill_stable_baselines3(size, optimized):
     """The replay buffer of stable-baselines3, filled: (buffer, draw)."""
     from gymnasium.spaces import Box, Discrete
     from stable_baselines3.common.buffers import ReplayBuffer
@@ -64,7 +60,15 @@ def array_bytes(thing):
     return sum(a.nbytes for a in vars(thing).values() if isinstance(a, np.ndarray))
 
 
-def run(contestant, seed, options):
+THEIRS = dict(code=fill_stable_baselines3, against="ours", peer=True)
+CONTESTANTS = (
+    Contestant("ours", fill_ours),
+    Contestant("stable-baselines3", settings={"optimized": False}, **THEIRS),
+    Contestant("stable-baselines3, optimized", settings={"optimized": True}, **THEIRS),
+)
+
+
+def measure(contestant, seed, options):
     """One run of one contestant: bytes a transition and transitions/s for each size."""
     result = {"bytes_per_transition": 0.0, "samples_per_s": {}, "too_large": {}}
     for size in SIZES[:2] if options.quick else SIZES:
@@ -74,10 +78,7 @@ def run(contestant, seed, options):
                 f"needs {needed / 1e9:.1f} GB, more than {SHARE:.0%} of {free / 1e9:.1f} GB free"
             )
             continue
-        if contestant == "ours":
-            held, draw = ours(size)
-        else:
-            held, draw = stable_baselines3(size, "optimized" in contestant)
+        held, draw = contestant.code(size, **contestant.settings)
         if not result["bytes_per_transition"]:
             result["bytes_per_transition"] = array_bytes(held) / size
         batches = 100 if options.quick else 1_000
@@ -91,7 +92,7 @@ def run(contestant, seed, options):
     return result
 
 
-def figure(rows):
+def draw_figure(rows):
     """Draw transitions drawn a second against the size of the memory, into build/figures."""
     from statistics import median
 
@@ -100,7 +101,7 @@ def figure(rows):
     from helpers.plotting import show
 
     picture, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
-    for name in CONTESTANTS:
+    for name in (contestant.name for contestant in CONTESTANTS):
         speeds = {}
         for row in (row for row in rows if row["contestant"] == name):
             for size, speed in row.get("samples_per_s", {}).items():  # none in a failed run

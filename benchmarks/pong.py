@@ -5,6 +5,7 @@ import time
 from dataclasses import fields, replace
 from pathlib import Path
 
+from benchmarks.contestants import Contestant
 from helpers.atari import make_pong
 from helpers.evaluation import evaluate
 from helpers.runtime import pick_device
@@ -12,20 +13,9 @@ from helpers.runtime import pick_device
 SEEDS, ROUNDS = 5, 3  # runs of ours; rounds in which the others take part
 GOAL, EVERY, GAMES, TEST_SEED = 18.0, 10_000, 10, 20_000  # points; agent steps; games; seed
 MAX_GAME = 6_000  # agent steps of an evaluated game, as in notebook 08
-CONTESTANTS = ("ours", "stable-baselines3", "stable-baselines3, our wrappers")
-DEFINITIONS = [
-    "td_target", "PongNetwork", "PongConfig", "PongBrain", "to_patches", "Patches", "PongAgent",
-    "follow", "steady_values", "greedy", "line", "epsilon_at", "PongTraining", "state", "resume",
-    "publish", "run",
-]  # fmt: skip
 
 
-def threads(contestant):
-    """Torch threads of a run."""
-    return 2
-
-
-def play(greedy, seed, quick):
+def play_greedily(greedy, seed, quick):
     """Greedy games of one policy, counted in points: an Evaluation."""
     envs = make_pong(2 if quick else GAMES, clip_rewards=False)
     result = evaluate(greedy, envs, seed, max_agent_steps=200 if quick else MAX_GAME)
@@ -45,35 +35,52 @@ def load_notebook(folder):
         return path
 
     torch.set_flush_denormal(True)
-    nb = load_definitions("08_faster_training", DEFINITIONS)
+    nb = load_definitions("08_faster_training", ["PongConfig", "PongBrain", "PongTraining"])
     nb["build_dir"] = build_dir  # runs side by side must not share a checkpoint
     return nb
 
 
-def changed(config, settings):
-    """A Config with "field=value" settings put in, each of the field's own type."""
-    known = {field.name: type(getattr(config, field.name)) for field in fields(config)}
-    pairs = dict(setting.split("=", 1) for setting in settings)
-    for name in pairs:
-        if known.get(name) not in (int, float, bool):
+def with_settings(config, settings):
+    """A Config with "field=value" settings put in, each of the field's own type.
+
+    Raises:
+        ValueError: if one names no number of Config, or its value does not fit the type.
+    """
+    types, values = {f.name: type(getattr(config, f.name)) for f in fields(config)}, {}
+    for name, _, text in (setting.partition("=") for setting in settings):
+        if types.get(name) not in (int, float, bool):
             raise ValueError(f"expected --set to name a number of Config, got {name!r}")
-    values = {name: float(value) for name, value in pairs.items()}  # of a bool: 0 or 1
-    return replace(config, **{name: known[name](value) for name, value in values.items()})
+        try:
+            number = float(text)  # of a bool: 0 or 1
+            values[name] = types[name](number)
+        except (ValueError, OverflowError):
+            number = None
+        if number is None or values[name] != number:
+            kind = types[name].__name__
+            raise ValueError(f"expected --set {name}=VALUE of type {kind}, got {text!r}")
+    return replace(config, **values)
 
 
-def notebook(seed, settings=(), quick=False):
+def check_settings(settings):
+    """Raise ValueError unless the settings fit notebook 08's PongConfig."""
+    from tools.definitions import load_definitions
+
+    with_settings(load_definitions("08_faster_training", ["PongConfig"])["PongConfig"](), settings)
+
+
+def train_ours(seed, options):
     """Train as notebook 08 does."""
     with tempfile.TemporaryDirectory() as folder:
         nb = load_notebook(folder)
-        config = changed(replace(nb["PongConfig"](), seed=seed), settings)
-        if quick:
+        config = with_settings(replace(nb["PongConfig"](), seed=seed), options.set)
+        if options.quick:
             config = replace(
                 config, agent_steps=1_600, learn_start=800, evaluate_every=1_600, games=2
             )
         environment = nb["PongTraining"](config, pick_device())
         environment.run()
     brain = environment.agent.brain
-    test = play(brain.greedy, TEST_SEED, quick)
+    test = play_greedily(brain.greedy, TEST_SEED, options.quick)
     return {
         "solved": bool(environment.solved), "seconds": environment.seconds,
         "agent_steps": environment.agent_steps, "updates": brain.updates,
@@ -133,14 +140,16 @@ def atari_games(num_envs, seed):
     return VecFrameStack(make_atari_env("PongNoFrameskip-v4", num_envs, seed=seed), n_stack=4)
 
 
-def stable_baselines3(games, seed, minutes, quick=False):
-    """Train stable-baselines3's DQN with RL Zoo's Atari settings for so many minutes."""
+def train_stable_baselines3(seed, options, own_wrappers):
+    """Train stable-baselines3's DQN with RL Zoo's Atari settings, on its wrappers or on ours."""
     from stable_baselines3 import DQN
     from stable_baselines3.common.callbacks import BaseCallback
 
+    games = atari_games(1, seed) if own_wrappers else as_vec_env(make_pong(1), seed)
+    minutes = 0.3 if options.quick else options.minutes
     model = DQN(
         "CnnPolicy", games, learning_rate=1e-4, batch_size=32, buffer_size=100_000,
-        learning_starts=200 if quick else 10_000, train_freq=4, gradient_steps=1,
+        learning_starts=200 if options.quick else 10_000, train_freq=4, gradient_steps=1,
         target_update_interval=1_000, exploration_fraction=0.1, exploration_final_eps=0.01,
         seed=seed, device=pick_device(),
     )  # fmt: skip
@@ -157,7 +166,7 @@ def stable_baselines3(games, seed, minutes, quick=False):
         def judge(self):
             self.paused = time.perf_counter()
             self.seconds = self.paused - self.started - self.evaluating
-            result = play(greedy, 10_000, quick)
+            result = play_greedily(greedy, 10_000, options.quick)
             point = [self.num_timesteps, self.seconds / 60, result.mean, result.std]
             self.curve = [*self.curve, point]
             self.solved = result.mean >= GOAL
@@ -174,7 +183,7 @@ def stable_baselines3(games, seed, minutes, quick=False):
     clock = Clock()
     model.learn(1_000_000, callback=clock)  # ε falls over the first tenth of these
     games.close()
-    test = play(greedy, TEST_SEED, quick)
+    test = play_greedily(greedy, TEST_SEED, options.quick)
     return {
         "solved": bool(clock.solved), "seconds": clock.seconds,
         "agent_steps": model.num_timesteps, "updates": model._n_updates,
@@ -182,10 +191,14 @@ def stable_baselines3(games, seed, minutes, quick=False):
     }  # fmt: skip
 
 
-def run(contestant, seed, options):
+THEIRS = dict(code=train_stable_baselines3, against="ours", peer=True, threads=2)
+CONTESTANTS = (
+    Contestant("ours", train_ours, threads=2),
+    Contestant("stable-baselines3", settings={"own_wrappers": True}, **THEIRS),
+    Contestant("stable-baselines3, our wrappers", settings={"own_wrappers": False}, **THEIRS),
+)
+
+
+def measure(contestant, seed, options):
     """One run of one contestant: a dictionary of figures."""
-    if contestant.startswith("ours"):
-        return notebook(seed, options.set, options.quick)
-    own = contestant == "stable-baselines3"
-    games = atari_games(1, seed) if own else as_vec_env(make_pong(1), seed)
-    return stable_baselines3(games, seed, 0.3 if options.quick else options.minutes, options.quick)
+    return contestant.code(seed, options, **contestant.settings)

@@ -5,6 +5,7 @@ from statistics import median, quantiles
 
 import matplotlib.pyplot as plt
 
+from benchmarks.contestants import NAMES, benchmark_module
 from helpers.runtime import ROOT
 
 README = ROOT / "benchmarks" / "README.md"
@@ -21,6 +22,7 @@ COMPARED = {
     "throughput": "updates_per_s",
     "memory": "bytes_per_transition",
 }
+RACES = {"cartpole": (1, "seconds"), "pong": (60, "minutes")}  # unit of the table in seconds
 
 
 def number(value):
@@ -52,14 +54,14 @@ def spread(pairs, stats=(min, median, max)):
     return " / ".join(texts)
 
 
-def good(rows, contestant):
+def finished_runs(rows, contestant):
     """Rows of a contestant that did not fail, by round."""
     return {r["round"]: r for r in rows if r["contestant"] == contestant and "error" not in r}
 
 
 def values(rows, contestant, key):
     """Pairs for ``spread``: an unsolved run used up its budget, so it would take longer."""
-    found = good(rows, contestant).values()
+    found = finished_runs(rows, contestant).values()
     return [(row[key], "" if row.get("solved", True) else ">=") for row in found]
 
 
@@ -68,7 +70,7 @@ def ratios(rows, over, under, key):
 
     A round that neither solved says nothing and is left out.
     """
-    first, second, pairs = good(rows, over), good(rows, under), []
+    first, second, pairs = finished_runs(rows, over), finished_runs(rows, under), []
     for turn in sorted(first.keys() & second.keys()):
         a, b = first[turn], second[turn]
         solved = a.get("solved", True), b.get("solved", True)
@@ -78,43 +80,57 @@ def ratios(rows, over, under, key):
     return pairs
 
 
-def ours_for(contestant):
-    """Who a contestant is compared with: "ours", or ours in the same game."""
-    return contestant.split(":")[0] + ": ours" if ":" in contestant else "ours"
+def first_of_ours(benchmark):
+    """Name of the contestant that a benchmark's table begins with."""
+    return benchmark_module(benchmark).CONTESTANTS[0].name
 
 
-def against_ours(data, contestant):
+def ours_for(benchmark, name):
+    """Name of ours that a contestant is compared with; its own if it is ours.
+
+    Rows of other names were made with ``--set``: they belong to the first of ours.
+    """
+    known = {c.name: c.against or c.name for c in benchmark_module(benchmark).CONTESTANTS}
+    return known.get(name, first_of_ours(benchmark))
+
+
+def against_ours(data, name):
     """By how much ours does better, in each round: pairs for ``spread``."""
-    key, pair = COMPARED[data["benchmark"]], (contestant, ours_for(contestant))
+    key, pair = COMPARED[data["benchmark"]], (name, ours_for(data["benchmark"], name))
     return ratios(data["rows"], *(pair[::-1] if key.endswith("_per_s") else pair), key)
 
 
-def in_turns(rows, contestant):
+def in_turns(data, name):
     """Whether a contestant and ours took turns: rows stand in the order of their runs."""
-    pair = contestant, ours_for(contestant)
-    both = good(rows, pair[0]).keys() & good(rows, pair[1]).keys()
+    rows, pair = data["rows"], (name, ours_for(data["benchmark"], name))
+    both = finished_runs(rows, pair[0]).keys() & finished_runs(rows, pair[1]).keys()
     turns = [r["round"] for r in rows if r["contestant"] in pair and r["round"] in both]
     return turns == sorted(turns)
 
 
-def ratio(data, contestant):
+def ratio(data, name):
     """Cell of the table: the ratio to ours."""
-    if contestant == ours_for(contestant):
+    if name == ours_for(data["benchmark"], name):
         return "1"
-    return spread(against_ours(data, contestant)) + " *" * (not in_turns(data["rows"], contestant))
+    return spread(against_ours(data, name)) + " *" * (not in_turns(data, name))
 
 
 def all_ratios(data):
     """Ratios of all contestants, for the JSON file."""
     found = {}
-    for name in names(data["rows"]):
-        if name != ours_for(name) and (pairs := against_ours(data, name)):
+    for name in in_order(data):
+        pairs = against_ours(data, name)
+        if pairs and name != ours_for(data["benchmark"], name):
             each = [value for value, _ in pairs]
             found[name] = {
-                "of": COMPARED[data["benchmark"]], "min": min(each), "median": median(each),
-                "max": max(each), "with bounds": spread(pairs), "rounds": len(each),
-                "in turns": in_turns(data["rows"], name),
-            }  # fmt: skip
+                "of": COMPARED[data["benchmark"]],
+                "min": min(each),
+                "median": median(each),
+                "max": max(each),
+                "with bounds": spread(pairs),
+                "rounds": len(each),
+                "in turns": in_turns(data, name),
+            }
     return found
 
 
@@ -131,7 +147,7 @@ def disturbed(rows):
 
 def study(rows, contestant, unit, word):
     """Sentence about all seeds of a contestant: median, quartiles and the worst seed."""
-    runs = good(rows, contestant)
+    runs = finished_runs(rows, contestant)
     if len(runs) < 3:
         return ""
     pairs = [(value / unit, mark) for value, mark in values(rows, contestant, "seconds")]
@@ -145,9 +161,11 @@ def study(rows, contestant, unit, word):
     )
 
 
-def names(rows):
-    """Contestants in the order of their first run, but "ours" before all."""
-    return sorted(dict.fromkeys(row["contestant"] for row in rows), key=lambda name: name != "ours")
+def in_order(data):
+    """Names of the contestants: the first of ours, then the others in the order of their runs."""
+    first = first_of_ours(data["benchmark"])
+    names = dict.fromkeys(row["contestant"] for row in data["rows"])
+    return sorted(names, key=lambda name: name != first)
 
 
 def failures(rows, contestant):
@@ -157,15 +175,12 @@ def failures(rows, contestant):
     return f"; {len(errors)} failed: {message}" if errors else ""
 
 
-def race(data):
+def race_table(data):
     """Lines of the table of a race: time and agent steps to solved."""
-    rows, unit = data["rows"], 60 if data["benchmark"] == "pong" else 1
-    yield [
-        "contestant", "solved", "minutes" if unit == 60 else "seconds", "agent steps",
-        "test mean", "time, theirs / ours",
-    ]  # fmt: skip
-    for name in names(rows):
-        runs = good(rows, name)
+    rows, (unit, word) = data["rows"], RACES[data["benchmark"]]
+    yield ["contestant", "solved", word, "agent steps", "test mean", "time, theirs / ours"]
+    for name in in_order(data):
+        runs = finished_runs(rows, name)
         solved = f"{sum(r['solved'] for r in runs.values())} of {len(runs)}{failures(rows, name)}"
         times = [(value / unit, mark) for value, mark in values(rows, name, "seconds")]
         steps = values(rows, name, "agent_steps")
@@ -174,25 +189,24 @@ def race(data):
         yield [name, solved, *cells]
 
 
-def throughput(data):
+def throughput_table(data):
     """Lines of the table of throughput."""
     rows = data["rows"]
     yield ["contestant", "runs", "agent steps/s", "updates/s", "updates/s, ours / theirs"]
-    for name in names(rows):
+    for name in in_order(data):
         figures = [spread(values(rows, name, k)) for k in ("agent_steps_per_s", "updates_per_s")]
-        yield [name, f"{len(good(rows, name))}{failures(rows, name)}", *figures, ratio(data, name)]
+        runs = f"{len(finished_runs(rows, name))}{failures(rows, name)}"
+        yield [name, runs, *figures, ratio(data, name)]
 
 
-def memory(data):
+def memory_table(data):
     """Lines of the table of memory: bytes, then transitions drawn a second by size."""
     rows = data["rows"]
-    runs = {name: list(good(rows, name).values()) for name in names(rows)}
+    runs = {name: list(finished_runs(rows, name).values()) for name in in_order(data)}
     every = [r for found in runs.values() for r in found]
     sizes = sorted({s for r in every for s in {**r["samples_per_s"], **r["too_large"]}}, key=int)
-    yield [
-        "contestant", "runs", "bytes a transition", "bytes, theirs / ours",
-        *(f"{int(s):,}" for s in sizes), "largest / smallest",
-    ]  # fmt: skip
+    head = ["contestant", "runs", "bytes a transition", "bytes, theirs / ours"]
+    yield [*head, *(f"{int(s):,}" for s in sizes), "largest / smallest"]
     for name, found in runs.items():
         cells = []
         for size in sizes:
@@ -203,45 +217,39 @@ def memory(data):
         flat = []  # 1: drawing from a full memory is as fast as from a small one
         for speeds in (r["samples_per_s"] for r in found):
             flat.append((speeds[max(speeds, key=int)] / speeds[min(speeds, key=int)], ""))
-        flat = spread(flat)
-        yield [
-            name, f"{len(found)}{failures(rows, name)}", size, ratio(data, name), *cells, flat,
-        ]  # fmt: skip
+        count = f"{len(found)}{failures(rows, name)}"
+        yield [name, count, size, ratio(data, name), *cells, spread(flat)]
 
 
 def section(data):
     """Markdown of one benchmark's result."""
-    make = {"throughput": throughput, "memory": memory}.get(data["benchmark"], race)
-    head, *body = make(data)
+    name = data["benchmark"]
+    table = {"throughput": throughput_table, "memory": memory_table}.get(name, race_table)
+    head, *body = table(data)
     lines = ["| " + " | ".join(map(str, line)) + " |" for line in body]
     hardware, versions = data["hardware"], data["versions"]
     where = f"{hardware['cpu']}, {hardware['cores']} cores, GPU: {hardware['gpu']}"
-    with_what = {k: v for found in versions.values() for k, v in found.items()}
-    software = ", ".join(f"{name} {version}" for name, version in with_what.items())
-    minutes = data["benchmark"] == "pong"
-    notes = "" if make is not race else study(
-        data["rows"], "ours", 60 if minutes else 1, "minutes" if minutes else "seconds"
-    )  # fmt: skip
-    if make is memory:
+    libraries = {k: v for found in versions.values() for k, v in found.items()}
+    software = ", ".join(f"{library} {version}" for library, version in libraries.items())
+    notes = study(data["rows"], first_of_ours(name), *RACES[name]) if name in RACES else ""
+    if name == "memory":
         notes = "Columns with a size: transitions drawn a second; the last: their ratio. "
     notes += disturbed(data["rows"])
     threads = data["threads"]  # one number, or one of each contestant
     if isinstance(threads, dict):
-        threads = "; ".join(f"{name} {count}" for name, count in threads.items())
+        threads = "; ".join(f"{contestant} {count}" for contestant, count in threads.items())
     if any(str(cell).endswith(" *") for line in body for cell in line):
         notes += "(*): ran before or after ours and not in turns. "
-    return "\n".join([
-        f"### {TITLES[data['benchmark']]}", "",
-        "| " + " | ".join(head) + " |", "|" + " --- |" * len(head), *lines, "",
-        f"{notes}Each cell: minimum / median / maximum over the runs; ratios: over the rounds that "
-        f"both took part in. {data['date']}, {where}; {software}; "
-        f"torch threads: {threads}. `{data['command']}`",
-    ])  # fmt: skip
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head), *lines]
+    notes += "Each cell: minimum / median / maximum over the runs; ratios: over the rounds that "
+    notes += f"both took part in. {data['date']}, {where}; {software}; "
+    notes += f"torch threads: {threads}. `{data['command']}`"
+    return "\n".join([f"### {TITLES[name]}", "", *lines, "", notes])
 
 
 def tables(folder):
     """Markdown of all results in a folder."""
-    files = [folder / f"bench_{name}.json" for name in TITLES]
+    files = [folder / f"bench_{name}.json" for name in NAMES]
     found = [json.loads(f.read_text(encoding="utf-8")) for f in files if f.exists()]
     return "\n\n".join(section(data) for data in found if data["rows"]) or "Not measured yet."
 
@@ -259,9 +267,9 @@ def draw_chart(folder, path=CHART):
     rows = json.loads((folder / "bench_cartpole.json").read_text(encoding="utf-8"))["rows"]
     figure, axes = plt.subplots(figsize=(7, 2.4), layout="constrained")
     for place, contestant in enumerate(SHOWN):
-        runs = good(rows, contestant).values()
+        runs = finished_runs(rows, contestant).values()
         seconds = [row["seconds"] for row in runs]
-        colour = "#e8743b" if contestant == "ours" else "#1f4e8c"
+        colour = "#e8743b" if contestant == first_of_ours("cartpole") else "#1f4e8c"
         axes.plot(seconds, [place] * len(seconds), "o", color=colour, alpha=0.6, markersize=6)
         middle = median(seconds)
         axes.plot(middle, place, "|", color="black", markersize=22)

@@ -5,21 +5,12 @@ import time
 from dataclasses import replace
 
 from benchmarks import cartpole, pong
+from benchmarks.contestants import Contestant
 from helpers.runtime import pick_device, seed_everything
 
 SEEDS, ROUNDS = 5, 5
-CONTESTANTS = (
-    "CartPole: ours",
-    "CartPole: stable-baselines3",
-    "Pong: ours",
-    "Pong: stable-baselines3, 1 environment",
-    "Pong: stable-baselines3, 8 environments",
-)
-
-
-def threads(contestant):
-    """Torch threads of a run: those of the two races."""
-    return (cartpole if contestant.startswith("CartPole") else pong).threads(contestant)
+CARTPOLE = {False: (2_560, 12_800), True: (2_560, 5_120)}  # quick: agent steps from, to
+PONG = {False: (1_600, 5_600), True: (1_600, 1_920)}
 
 
 class Meter:
@@ -45,8 +36,9 @@ class Meter:
         }  # fmt: skip
 
 
-def cartpole_ours(meter, seed):
+def cartpole_ours(seed, quick):
     """The loop of notebook 08 with 2 × 256 units and 128 updates every 256 agent steps."""
+    meter = Meter(*CARTPOLE[quick])
     nb = cartpole.load_carts()
     config = nb["Config"](
         agent_steps=meter.stop, hidden=(256, 256), n_step=1, batch=64, learn_start=1_000,
@@ -56,10 +48,12 @@ def cartpole_ours(meter, seed):
     brain = nb["Brain"](config, seed_everything(seed))
     for agent_steps in nb["train_carts"](brain, seed):
         meter.read(agent_steps, brain.updates)
+    return meter.result()
 
 
-def pong_ours(meter, seed):
+def pong_ours(seed, quick):
     """The loop of notebook 08 with the network of the paper and one-step returns."""
+    meter = Meter(*PONG[quick])
     with tempfile.TemporaryDirectory() as folder:
         nb = pong.load_notebook(folder)
 
@@ -80,9 +74,10 @@ def pong_ours(meter, seed):
             epsilon_end=0.01, epsilon_steps=1, agent_steps=meter.stop + 8, evaluate_every=10**9,
         )  # fmt: skip
         Metered(config, pick_device()).run()
+    return meter.result()
 
 
-def stable_baselines3(meter, policy, env, epsilon, device, **how):
+def measure_stable_baselines3(meter, policy, env, epsilon, device, **how):
     """The loop of stable-baselines3's DQN, constant ε."""
     from stable_baselines3 import DQN
     from stable_baselines3.common.callbacks import BaseCallback
@@ -97,29 +92,37 @@ def stable_baselines3(meter, policy, env, epsilon, device, **how):
             return meter.read(self.num_timesteps, model._n_updates)
 
     model.learn(10**9, callback=Read())
-
-
-def run(contestant, seed, options):
-    """One run of one contestant: a dictionary of figures."""
-    if contestant.startswith("CartPole"):
-        meter = Meter(2_560, 5_120 if options.quick else 12_800)
-        if contestant == "CartPole: ours":
-            cartpole_ours(meter, seed)
-        else:
-            stable_baselines3(
-                meter, "MlpPolicy", "CartPole-v1", 0.04, "cpu", learning_rate=2.3e-3,
-                batch_size=64, buffer_size=100_000, train_freq=256, gradient_steps=128,
-                target_update_interval=10, policy_kwargs={"net_arch": [256, 256]}, seed=seed,
-            )  # fmt: skip
-    else:
-        meter = Meter(1_600, 1_920 if options.quick else 5_600)
-        if contestant == "Pong: ours":
-            pong_ours(meter, seed)
-        else:
-            num_envs = 8 if "8" in contestant.split(",")[1] else 1
-            stable_baselines3(
-                meter, "CnnPolicy", pong.atari_games(num_envs, seed), 0.01, pick_device(),
-                learning_rate=1e-4, batch_size=32, buffer_size=10_000, train_freq=4,
-                gradient_steps=num_envs, target_update_interval=1_000, seed=seed,
-            )  # fmt: skip
     return meter.result()
+
+
+def cartpole_theirs(seed, quick):
+    """The settings of RL Zoo, as ``cartpole_ours`` has them."""
+    return measure_stable_baselines3(
+        Meter(*CARTPOLE[quick]), "MlpPolicy", "CartPole-v1", 0.04, "cpu", learning_rate=2.3e-3,
+        batch_size=64, buffer_size=100_000, train_freq=256, gradient_steps=128,
+        target_update_interval=10, policy_kwargs={"net_arch": [256, 256]}, seed=seed,
+    )  # fmt: skip
+
+
+def pong_theirs(seed, quick, num_envs):
+    """The settings of ``pong_ours``, in one or several games at once."""
+    return measure_stable_baselines3(
+        Meter(*PONG[quick]), "CnnPolicy", pong.atari_games(num_envs, seed), 0.01, pick_device(),
+        learning_rate=1e-4, batch_size=32, buffer_size=10_000, train_freq=4,
+        gradient_steps=num_envs, target_update_interval=1_000, seed=seed,
+    )  # fmt: skip
+
+
+PONG_THEIRS = dict(code=pong_theirs, against="Pong: ours", peer=True, threads=2)
+CONTESTANTS = (  # threads: as in the two races
+    Contestant("CartPole: ours", cartpole_ours),
+    Contestant("CartPole: stable-baselines3", cartpole_theirs, {}, "CartPole: ours", peer=True),
+    Contestant("Pong: ours", pong_ours, threads=2),
+    Contestant("Pong: stable-baselines3, 1 environment", settings={"num_envs": 1}, **PONG_THEIRS),
+    Contestant("Pong: stable-baselines3, 8 environments", settings={"num_envs": 8}, **PONG_THEIRS),
+)
+
+
+def measure(contestant, seed, options):
+    """One run of one contestant: a dictionary of figures."""
+    return contestant.code(seed, options.quick, **contestant.settings)

@@ -2,18 +2,12 @@
 
 import argparse
 import contextlib
-import importlib
 import importlib.metadata
 import json
 import platform
 import sys
 
-NAMES = ("cartpole", "pong", "throughput", "memory")
-
-
-def module(name):
-    """The module of a benchmark."""
-    return importlib.import_module(f"benchmarks.{name}")
+from benchmarks.contestants import NAMES, benchmark_module, find_contestant
 
 
 def versions():
@@ -38,9 +32,9 @@ def main():
     with contextlib.redirect_stdout(sys.stderr):
         import torch
 
-        bench = module(options.name)
-        torch.set_num_threads(bench.threads(options.contestant))
-        result = bench.run(options.contestant, options.round, options)
+        contestant = find_contestant(options.name, options.contestant)
+        torch.set_num_threads(contestant.threads)
+        result = benchmark_module(options.name).measure(contestant, options.round, options)
     print(json.dumps({"result": result, "versions": versions()}))
 
 

@@ -242,7 +242,7 @@ def write_page(notebook, path, mathjax):
     path.write_text(exporter.from_notebook_node(notebook)[0], encoding="utf-8")
 
 
-def run_one(name, profile, mathjax):
+def execute_into_build(name, profile, mathjax):
     """Execute a notebook into ``build/``; return its minutes and its error (a text, or empty)."""
     notebook, minutes, error = execute(name, profile)
     executed = BUILD / "notebooks" / f"{name}.ipynb"
@@ -252,7 +252,7 @@ def run_one(name, profile, mathjax):
     return minutes, str(error)[-2_000:] if error else ""
 
 
-def run(chosen, profile):
+def run_notebooks(chosen, profile):
     """Execute notebooks into ``build/`` and tabulate what each one learned.
 
     In quick, two run side by side, each with one thread: on two cores that is faster than one
@@ -264,7 +264,7 @@ def run(chosen, profile):
     print(f"Executing ({profile}): {', '.join(chosen)}", flush=True)
     done = {}
     with ProcessPoolExecutor(jobs) as pool:
-        running = {pool.submit(run_one, name, profile, mathjax): name for name in chosen}
+        running = {pool.submit(execute_into_build, name, profile, mathjax): name for name in chosen}
         for job in as_completed(running):
             name = running[job]
             minutes, error = done[name] = job.result()
@@ -273,33 +273,36 @@ def run(chosen, profile):
             print(f"{place} {name} {outcome} after {minutes:.1f} min", flush=True)
             if error:
                 print(error)
-    rows = []
+    rows, failed = [], any(error for _, error in done.values())
     for name in chosen:
         if not name.startswith("solutions/"):  # answers train nothing
-            rows += summary_rows(name, done[name][0])
+            verdicts = verdicts_of(name)
+            rows += summary_rows(name, done[name][0], verdicts)
+            failed |= not verdicts or not all(v["passed"] for v in verdicts.values())
     if rows:
         print_table(
             ("notebook", "minutes", "what was learned", "figure", "expected", "verdict"), rows
         )
     print(f"\nPages: {BUILD / 'html'}    notebooks: {BUILD / 'notebooks'}")
-    print(f"Animations: {BUILD / 'animations'}")
-    failed = any(error for _, error in done.values())
-    return int(failed or any(row[-1] != "learned" for row in rows))
+    return int(failed)
 
 
-def summary_rows(name, minutes):
-    """One row per verdict that the notebook filed."""
+def verdicts_of(name):
+    """Return what the last execution of a notebook filed, {figure: verdict}."""
     verdicts = {}
     for path in (BUILD / "verdicts").glob(f"{name}.*.json"):
         verdicts |= read_verdicts(path)
-    if not verdicts:
-        return [(name, f"{minutes:.1f}", "-", "-", "-", "nothing learned")]
-    rows = []
-    for i, (what, v) in enumerate(verdicts.items()):
-        first = (name, f"{minutes:.1f}") if i == 0 else ("", "")
-        verdict = "learned" if v["passed"] else "missed"
-        rows.append((*first, what, f"{v['value']:.5g}", v["expected"], verdict))
-    return rows
+    return verdicts
+
+
+def summary_rows(name, minutes, verdicts):
+    """One row of text for each verdict of a notebook."""
+    rows = [
+        (what, f"{v['value']:.5g}", v["expected"], "learned" if v["passed"] else "missed")
+        for what, v in verdicts.items()
+    ] or [("-", "-", "-", "nothing learned")]
+    starts = [(name, f"{minutes:.1f}")] + [("", "")] * (len(rows) - 1)
+    return [start + row for start, row in zip(starts, rows, strict=True)]
 
 
 def print_table(header, rows):
@@ -311,7 +314,7 @@ def print_table(header, rows):
         print(line.rstrip())
 
 
-def record(chosen, profile):
+def record_notebooks(chosen, profile):
     """Execute notebooks and keep them, with the curves and checkpoints they wrote."""
     for name in chosen:
         print(f"recording {name} ({profile}) …", end=" ", flush=True)
@@ -330,7 +333,7 @@ def record(chosen, profile):
     return 0
 
 
-def sync():
+def sync_notebooks():
     """Copy changed prose into the notebooks; refuse where code changed, as outputs would lie."""
     stale = []
     for name in [*names(), *solutions()]:
@@ -369,10 +372,10 @@ def main():
     """Do what the command line asks for."""
     arguments = command_line().parse_args()
     if arguments.command == "sync":
-        return sync()
+        return sync_notebooks()
     if arguments.command == "record":
-        return record(arguments.names or names(), arguments.profile or "full")
-    return run(arguments.names or names(), arguments.profile or "quick")
+        return record_notebooks(arguments.names or names(), arguments.profile or "full")
+    return run_notebooks(arguments.names or names(), arguments.profile or "quick")
 
 
 if __name__ == "__main__":
