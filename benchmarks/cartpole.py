@@ -50,9 +50,13 @@ class Judge:
         seconds = time.perf_counter() - self.started - self.evaluating
         test = evaluate(self.greedy, self.envs, TEST_SEEDS + 1_000 * self.seed)
         return {
-            "solved": bool(self.solved), "seconds": seconds, "agent_steps": self.agent_steps,
-            "test_mean": test.mean, "test_std": test.std, "curve": self.curve,
-        }  # fmt: skip
+            "solved": bool(self.solved),
+            "seconds": seconds,
+            "agent_steps": self.agent_steps,
+            "test_mean": test.mean,
+            "test_std": test.std,
+            "curve": self.curve,
+        }
 
 
 def load_carts():

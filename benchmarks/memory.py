@@ -45,9 +45,14 @@ def fill_stable_baselines3(size, optimized):
     from stable_baselines3.common.buffers import ReplayBuffer
 
     buffer = ReplayBuffer(
-        size, Box(0, 255, (4, 84, 84), np.uint8), Discrete(6), "cpu", GAMES,
-        optimize_memory_usage=optimized, handle_timeout_termination=not optimized,
-    )  # fmt: skip
+        size,
+        Box(0, 255, (4, 84, 84), np.uint8),
+        Discrete(6),
+        "cpu",
+        GAMES,
+        optimize_memory_usage=optimized,
+        handle_timeout_termination=not optimized,
+    )
     action, reward, end = np.zeros((GAMES, 1)), np.zeros(GAMES), np.zeros(GAMES, bool)
     infos = [{} for _ in range(GAMES)]
     for t, obs in enumerate(islice(frames(), size // GAMES)):

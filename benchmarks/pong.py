@@ -82,10 +82,14 @@ def train_ours(seed, options):
     brain = environment.agent.brain
     test = play_greedily(brain.greedy, TEST_SEED, options.quick)
     return {
-        "solved": bool(environment.solved), "seconds": environment.seconds,
-        "agent_steps": environment.agent_steps, "updates": brain.updates,
-        "test_mean": test.mean, "test_std": test.std, "curve": environment.evaluations,
-    }  # fmt: skip
+        "solved": bool(environment.solved),
+        "seconds": environment.seconds,
+        "agent_steps": environment.agent_steps,
+        "updates": brain.updates,
+        "test_mean": test.mean,
+        "test_std": test.std,
+        "curve": environment.evaluations,
+    }
 
 
 def as_vec_env(envs, seed):
@@ -185,10 +189,14 @@ def train_stable_baselines3(seed, options, own_wrappers):
     games.close()
     test = play_greedily(greedy, TEST_SEED, options.quick)
     return {
-        "solved": bool(clock.solved), "seconds": clock.seconds,
-        "agent_steps": model.num_timesteps, "updates": model._n_updates,
-        "test_mean": test.mean, "test_std": test.std, "curve": clock.curve,
-    }  # fmt: skip
+        "solved": bool(clock.solved),
+        "seconds": clock.seconds,
+        "agent_steps": model.num_timesteps,
+        "updates": model._n_updates,
+        "test_mean": test.mean,
+        "test_std": test.std,
+        "curve": clock.curve,
+    }
 
 
 THEIRS = dict(code=train_stable_baselines3, against="ours", peer=True, threads=2)

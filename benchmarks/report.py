@@ -277,10 +277,12 @@ def draw_chart(folder, path=CHART):
         text = f"median {number(middle)} s\n{solved} of {len(runs)} solved"
         axes.annotate(text, (130, place), va="center", fontsize=8)
     axes.set(
-        xscale="log", xlim=(0.1, 700), ylim=(len(SHOWN) - 0.5, -0.5),
+        xscale="log",
+        xlim=(0.1, 700),
+        ylim=(len(SHOWN) - 0.5, -0.5),
         title="Training time until CartPole-v1 is solved, on two CPU cores",
         xlabel="seconds until the greedy mean reaches 475 (one dot per seed, line: median)",
-    )  # fmt: skip
+    )
     axes.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
     axes.set_yticks(range(len(SHOWN)), SHOWN.values())
     axes.title.set_fontsize(10)

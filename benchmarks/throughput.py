@@ -32,8 +32,10 @@ class Meter:
         return {
             "agent_steps_per_s": (self.stop - self.start) / seconds,
             "updates_per_s": (after - before) / seconds,
-            "agent_steps": self.stop - self.start, "updates": after - before, "seconds": seconds,
-        }  # fmt: skip
+            "agent_steps": self.stop - self.start,
+            "updates": after - before,
+            "seconds": seconds,
+        }
 
 
 def cartpole_ours(seed, quick):

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import __main__ as bench
 from benchmarks import cartpole, pong, report
+from benchmarks.contestants import NAMES, Contestant, benchmark_module, find_contestant
 
 
 def race_row(contestant, turn, seconds, solved=True):
@@ -20,9 +21,14 @@ def race_row(contestant, turn, seconds, solved=True):
 
 def data_of(rows, benchmark="cartpole"):
     return {
-        "benchmark": benchmark, "hardware": {"cpu": "a", "cores": 2, "gpu": "none"}, "threads": 1,
-        "versions": {"ours": {"torch": "2"}}, "date": "2000-01-01", "command": "c", "rows": rows,
-    }  # fmt: skip
+        "benchmark": benchmark,
+        "hardware": {"cpu": "a", "cores": 2, "gpu": "none"},
+        "threads": 1,
+        "versions": {"ours": {"torch": "2"}},
+        "date": "2000-01-01",
+        "command": "c",
+        "rows": rows,
+    }
 
 
 def options_of(folder, **others):
@@ -73,9 +79,9 @@ def test_study_names_quartiles_and_the_worst_seed():
 def test_ratios_of_runs_that_did_not_take_turns_are_marked():
     order = [("ours", 0), ("peer", 0), ("ours", 1), ("peer", 1), ("ours", 2)]
     rows = [race_row(name, turn, 10.0) for name, turn in order]
-    assert report.in_turns(rows, "peer") and "(*)" not in report.section(data_of(rows))
+    assert report.in_turns(data_of(rows), "peer") and "(*)" not in report.section(data_of(rows))
     rows = sorted(rows, key=lambda row: row["contestant"])
-    assert not report.in_turns(rows, "peer")
+    assert not report.in_turns(data_of(rows), "peer")
     assert "1.00 / 1.00 / 1.00 * |" in report.section(data_of(rows))
     assert "(*)" in report.section(data_of(rows))
 
@@ -121,13 +127,14 @@ def test_ratios_in_the_file_say_how_much_better_ours_is():
     found = report.all_ratios(data_of(rows))
     assert set(found) == {"peer", "late"} and found["peer"]["median"] == 10.0
     assert found["late"]["with bounds"] == ">= 2.00 / >= 2.00 / >= 2.00"
-    names = ("Pong: ours", "Pong: peer")
+    peer = "Pong: stable-baselines3, 1 environment"
+    names = ("Pong: ours", peer)
     rows = [
         {"contestant": n, "round": 0, "updates_per_s": x}
         for n, x in zip(names, (50, 20), strict=True)
     ]
     found = report.all_ratios(data_of(rows, "throughput"))
-    assert found["Pong: peer"]["min"] == 2.5 and set(found) == {"Pong: peer"}
+    assert found[peer]["min"] == 2.5 and set(found) == {peer}
 
 
 def test_table_reports_unsolved_and_failed_runs():
@@ -148,7 +155,7 @@ def names_of(rows):
 def test_table_of_throughput_divides_ours_by_theirs():
     rows = [
         {"contestant": name, "round": 0, "agent_steps_per_s": 4 * x, "updates_per_s": x}
-        for name, x in (("CartPole: ours", 50.0), ("CartPole: peer", 20.0))
+        for name, x in (("CartPole: ours", 50.0), ("CartPole: stable-baselines3", 20.0))
     ]
     text = report.section(data_of(rows, "throughput"))
     assert "80.0 / 80.0 / 80.0 | 20.0 / 20.0 / 20.0 | 2.50 / 2.50 / 2.50 |" in text
@@ -189,8 +196,32 @@ def test_readme_shows_the_results_that_are_there():
 
 def test_contestants_take_turns(tmp_path):
     runs = bench.plan(cartpole, options_of(tmp_path, seeds=3, rounds=2))
-    everyone = list(cartpole.CONTESTANTS)
-    assert runs == [(c, t) for t in (0, 1) for c in everyone] + [("ours", 2)]
+    ours, *_ = everyone = cartpole.CONTESTANTS
+    assert runs == [(c, t) for t in (0, 1) for c in everyone] + [(ours, 2)]
+
+
+def test_contestants_are_compared_with_one_of_ours_that_runs_before_them():
+    for name in NAMES:
+        contestants = benchmark_module(name).CONTESTANTS
+        assert len({c.name for c in contestants}) == len(contestants)
+        ours = [c.name for c in contestants if c.against is None]
+        assert contestants[0].name in ours and not any(
+            c.peer for c in contestants if c.name in ours
+        )
+        for place, contestant in enumerate(contestants):
+            before = [c.name for c in contestants[:place]]
+            assert contestant.against is None or contestant.against in {*ours} & {*before}
+        with pytest.raises(ValueError, match=f"expected a contestant of {name}.*got 'nobody'"):
+            find_contestant(name, "nobody")
+
+
+def test_rows_with_settings_are_named_after_them_and_compared_with_ours(tmp_path):
+    options = options_of(tmp_path, set=["train_every=2", "gamma=0.9"])
+    ours = find_contestant("pong", "ours")
+    assert bench.plan(pong, options) == [(ours, 0), (ours, 1)]
+    name = bench.name_of_row(ours, options)
+    assert name == "ours, train_every=2, gamma=0.9" and report.ours_for("pong", name) == "ours"
+    assert bench.name_of_row(ours, options_of(tmp_path)) == "ours"
 
 
 def test_resume_repeats_failed_runs_only(tmp_path):
@@ -198,43 +229,43 @@ def test_resume_repeats_failed_runs_only(tmp_path):
 
     def measure(name, contestant, turn, options):
         asked.append((contestant, turn))
-        if contestant == "soft" and len(asked) <= len(whole):
-            return {"contestant": contestant, "round": turn, "error": "exit 1"}, None
-        return race_row(contestant, turn, 1.0), {"torch": "2"}
+        if contestant.name == "soft" and len(asked) <= len(whole):
+            return {"contestant": "soft", "round": turn, "error": "exit 1"}, None
+        return race_row(contestant.name, turn, 1.0), {"torch": "2"}
 
-    bench.run("cartpole", options_of(tmp_path), measure)
+    bench.run_benchmark("cartpole", options_of(tmp_path), measure)
     data = json.loads((tmp_path / "bench_cartpole.json").read_text())
     assert asked == whole and len(data["rows"]) == len(whole)
     assert [row["contestant"] for row in data["rows"] if "error" in row] == ["soft"]
-    bench.run("cartpole", options_of(tmp_path, resume=True), measure)
-    assert asked[len(whole) :] == [("soft", 0)]
+    bench.run_benchmark("cartpole", options_of(tmp_path, resume=True), measure)
+    assert asked[len(whole) :] == [(find_contestant("cartpole", "soft"), 0)]
     data = json.loads((tmp_path / "bench_cartpole.json").read_text())
     assert len(data["rows"]) == len(whole) and not any("error" in row for row in data["rows"])
-    bench.run("cartpole", options_of(tmp_path), measure)  # without --resume: all of them
+    bench.run_benchmark("cartpole", options_of(tmp_path), measure)  # without --resume: all of them
     assert asked[len(whole) + 1 :] == whole
 
 
 def test_measuring_one_contestant_keeps_the_others(tmp_path):
     def measure(name, contestant, turn, options):
-        return race_row(contestant, turn, seconds), {"torch": torch}
+        return race_row(contestant.name, turn, seconds), {"torch": torch}
 
     seconds, torch = 1.0, "2"
-    bench.run("cartpole", options_of(tmp_path), measure)
+    bench.run_benchmark("cartpole", options_of(tmp_path), measure)
     seconds = 2.0
-    bench.run("cartpole", options_of(tmp_path, contestants=["soft"]), measure)
+    bench.run_benchmark("cartpole", options_of(tmp_path, contestants=["soft"]), measure)
     data = json.loads((tmp_path / "bench_cartpole.json").read_text())
     assert len(data["rows"]) == len(bench.plan(cartpole, options_of(tmp_path)))
     assert data["ratios"]["soft"]["median"] == 2.0
     assert [r["seconds"] for r in data["rows"] if r["contestant"] == "hard"] == [1.0]
     torch = "3"
     with pytest.raises(SystemExit, match="'torch': '2'"):  # versions are not mixed
-        bench.run("cartpole", options_of(tmp_path, contestants=["soft"]), measure)
+        bench.run_benchmark("cartpole", options_of(tmp_path, contestants=["soft"]), measure)
 
 
 def test_results_of_another_machine_are_not_mixed_in(tmp_path):
     (tmp_path / "bench_cartpole.json").write_text(json.dumps(data_of([])))
     with pytest.raises(SystemExit, match="this machine"):
-        bench.run("cartpole", options_of(tmp_path, resume=True), None)
+        bench.run_benchmark("cartpole", options_of(tmp_path, resume=True), None)
 
 
 def test_missing_peers_are_named(monkeypatch, tmp_path):
@@ -248,7 +279,7 @@ def test_missing_peers_are_named(monkeypatch, tmp_path):
 def test_recorded_results_are_written_on_request_only(monkeypatch, tmp_path, extra, folder):
     asked = []
     monkeypatch.setattr(bench, "ROOT", tmp_path)
-    monkeypatch.setattr(bench, "run", lambda name, options: asked.append(options.folder))
+    monkeypatch.setattr(bench, "run_benchmark", lambda name, options: asked.append(options.folder))
     monkeypatch.setattr(report, "write_table", asked.append)
     monkeypatch.setattr(report, "draw_chart", lambda folder: None)
     command = ["benchmarks", "--only", "pong", "--contestants", "ours", *extra]
@@ -257,26 +288,46 @@ def test_recorded_results_are_written_on_request_only(monkeypatch, tmp_path, ext
     assert asked == [tmp_path / folder] * (1 + len(extra))
 
 
-def test_quick_figures_are_not_recorded(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["benchmarks", "--quick", "--record"])
+@pytest.mark.parametrize(
+    "command, message",
+    [
+        ("--quick --record", "expected --quick or --record, got both"),
+        ("--record --folder x", "expected --record or --folder, got both"),
+        ("--seeds 0", "expected --seeds above 0, got 0"),
+        ("--rounds -1", "expected --rounds above 0, got -1"),
+        ("--minutes nan", "expected --minutes above 0, got nan"),
+        ("--only pong --contestants ours hard", "got ['hard']"),
+        ("--set gamma=0.9", "expected --set with --only pong"),
+        ("--only pong --set gamma=0.9 --contestants ours", "without --contestants"),
+        ("--only pong --set gama=0.9", "expected --set to name a number of Config, got 'gama'"),
+    ],
+)
+def test_a_bad_command_line_is_refused(monkeypatch, capsys, command, message):
+    monkeypatch.setattr(bench, "run_benchmark", None)  # nothing may start
+    monkeypatch.setattr("sys.argv", ["benchmarks", *command.split()])
     with pytest.raises(SystemExit):
         bench.main()
+    assert message in capsys.readouterr().err
 
 
-def test_a_failing_process_becomes_a_row(tmp_path):
-    row, versions = bench.measure("cartpole", "nobody", 0, options_of(tmp_path))
-    assert row["contestant"] == "nobody" and "KeyError" in row["error"] and versions is None
+def test_a_failing_process_becomes_a_row(monkeypatch, tmp_path):
+    monkeypatch.setattr(bench, "LOGS", tmp_path)
+    nobody, options = Contestant("nobody", None), options_of(tmp_path)
+    row, versions = bench.measure_in_process("cartpole", nobody, 0, options)
+    assert row["contestant"] == "nobody" and versions is None
+    assert "expected a contestant of cartpole" in row["error"]
+    assert (tmp_path / "cartpole_nobody_0.log").exists()
 
 
-@pytest.mark.parametrize("recipe", ["OURS", "HARD", "SOFT"])
+@pytest.mark.parametrize("recipe", ["OURS", "HARD", "SOFT", "SINGLE"])
 def test_our_recipes_run_until_the_budget(recipe):
-    result = cartpole.notebook_03(recipe, seed=0, budget=300, every=100, episodes=2)
+    result = cartpole.train_notebook_03(0, recipe, budget=300, every=100, episodes=2)
     assert [steps for steps, _ in result["curve"]] == [100, 200, 300]
     assert result["agent_steps"] == 300 and not result["solved"] and result["seconds"] > 0
 
 
 def test_the_fast_recipe_runs_until_the_budget():
-    result = cartpole.ours(seed=0, budget=304, every=100, episodes=2)
+    result = cartpole.train_ours(seed=0, budget=304, every=100, episodes=2)
     assert [steps for steps, _ in result["curve"]] == [104, 200, 304]  # 8 carts step at once
     assert not result["solved"] and result["seconds"] > 0
 
@@ -309,8 +360,11 @@ def test_settings_take_the_type_of_the_field():
         channels: tuple = (16,)
         layer_norm: bool = True
 
-    changed = pong.changed(Config(), ["train_every=2", "gamma=0.9", "layer_norm=0"])
+    changed = pong.with_settings(Config(), ["train_every=2", "gamma=0.9", "layer_norm=0"])
     assert changed == Config(train_every=2, gamma=0.9, layer_norm=False)
     assert isinstance(changed.train_every, int) and changed.layer_norm is False
     with pytest.raises(ValueError, match="number of Config, got 'channels'"):
-        pong.changed(Config(), ["channels=1"])
+        pong.with_settings(Config(), ["channels=1"])
+    for setting in ("train_every", "train_every=2.5", "train_every=inf", "layer_norm=2"):
+        with pytest.raises(ValueError, match="expected --set (train_every|layer_norm)=VALUE of"):
+            pong.with_settings(Config(), [setting])

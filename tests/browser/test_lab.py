@@ -9,9 +9,10 @@ from collections import defaultdict
 import nbformat
 import pytest
 
-from tests.browser.conftest import SCREENSHOTS
+from tests.browser.conftest import ROOT, SCREENSHOTS
 
 NAMES = ("01_q_table", "02_cartpole_dqn", "03_target_network", "04_pong_dqn")
+OTHERS = sorted({p.stem for p in (ROOT / "notebooks").glob("[0-9]*.ipynb")} - set(NAMES))
 PICTURES = """[...document.querySelectorAll('.jp-CodeCell')].flatMap((cell, i) =>
     [...cell.querySelectorAll('.jp-RenderedImage img')].filter(m => !m.closest('.jupyter-widgets'))
     .map((m, k) => [`${i}/${k}`, m.src]))"""  # place and content, those in widgets left out
@@ -110,6 +111,22 @@ def test_run_all(open_page, fresh, name):
     assert_plays(page, moving[-1])
     if name != "01_q_table":  # its training is over before the curve is drawn again
         assert pictures > 1, "no plot was ever redrawn"
+    assert watch.errors == [] or all("favicon" in e for e in watch.errors), watch.errors
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_opens_folded_and_with_its_pictures(open_page, fresh, name):
+    address, folder = fresh
+    cells = nbformat.read(folder / "notebooks" / f"{name}.ipynb", as_version=4).cells
+    folded = [cell for cell in cells if "hide-input" in cell.metadata.get("tags", [])]
+    page, watch = open_page(f"{address}/lab/tree/notebooks/{name}.ipynb?reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    page.wait_for_timeout(3_000)
+    page.screenshot(path=SCREENSHOTS / f"lab_{name}.png")
+    assert page.locator(".jp-CodeCell .jp-InputPlaceholder").count() == len(folded) > 5
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert page.locator(".jp-RenderedImage img").count() == len(pictures) > 5
     assert watch.errors == [] or all("favicon" in e for e in watch.errors), watch.errors
 
 
