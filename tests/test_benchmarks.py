@@ -366,5 +366,5 @@ def test_settings_take_the_type_of_the_field():
     with pytest.raises(ValueError, match="number of Config, got 'channels'"):
         pong.with_settings(Config(), ["channels=1"])
     for setting in ("train_every", "train_every=2.5", "train_every=inf", "layer_norm=2"):
-        with pytest.raises(ValueError, match="expected --set (train_every|layer_norm)=VALUE of"):
+        with pytest.raises(ValueError, match=r"expected --set \w+=VALUE of type"):
             pong.with_settings(Config(), [setting])
