@@ -1,7 +1,7 @@
 """Bytes of a transition and transitions drawn a second, from 10,000 to 1,000,000 of them."""
 
 import time
-from itertools import cycle, islice
+from itertools import count, islice
 
 import numpy as np
 
@@ -20,10 +20,14 @@ def free_bytes():
     return 1024 * int(rows["MemAvailable"].split()[0])
 
 
-def frames():
-    """Endless observations (8, 4, 84, 84) of random bytes, made once."""
-    rng = np.random.default_rng(0)
-    return cycle(list(rng.integers(0, 256, (16, GAMES, 4, 84, 84), np.uint8)))
+def random_steps():
+    """Endless steps of random bytes: obs (8, 4, 84, 84), terminated (8,), all games together."""
+    frames = np.random.default_rng(0).integers(0, 256, (16, GAMES, 84, 84), np.uint8)
+    obs = np.zeros((GAMES, 4, 84, 84), np.uint8)
+    for t in count():
+        obs[:, :-1] = obs[:, 1:] if t % 1_000 else 0  # a game begins with black frames
+        obs[:, -1] = frames[t % 16]
+        yield obs, np.full(GAMES, t % 1_000 == 998)  # the step after an end is the reset
 
 
 def fill_ours(size):
@@ -33,9 +37,9 @@ def fill_ours(size):
     from helpers.replay import FrameReplayMemory
 
     memory = FrameReplayMemory(size, GAMES, np.random.default_rng(0))
-    action, reward, end = np.zeros(GAMES, np.uint8), np.zeros(GAMES), np.zeros(GAMES, bool)
-    for t, obs in enumerate(islice(frames(), size // GAMES)):
-        memory.push(obs, action, reward, end | (t % 1_000 == 999), end)
+    action, reward, truncated = np.zeros(GAMES, np.uint8), np.zeros(GAMES), np.zeros(GAMES, bool)
+    for obs, terminated in islice(random_steps(), size // GAMES):
+        memory.push(obs, action, reward, terminated, truncated)
     return memory, lambda: [torch.from_numpy(column) for column in memory.sample(BATCH)]
 
 
@@ -53,10 +57,9 @@ def fill_stable_baselines3(size, optimized):
         optimize_memory_usage=optimized,
         handle_timeout_termination=not optimized,
     )
-    action, reward, end = np.zeros((GAMES, 1)), np.zeros(GAMES), np.zeros(GAMES, bool)
-    infos = [{} for _ in range(GAMES)]
-    for t, obs in enumerate(islice(frames(), size // GAMES)):
-        buffer.add(obs, obs, action, reward, end | (t % 1_000 == 999), infos)
+    action, reward, infos = np.zeros((GAMES, 1)), np.zeros(GAMES), [{}] * GAMES
+    for obs, terminated in islice(random_steps(), size // GAMES):
+        buffer.add(obs, obs, action, reward, terminated, infos)
     return buffer, lambda: buffer.sample(BATCH)
 
 

@@ -149,6 +149,7 @@ def compare(answer, expected, what, mistakes=(), asked=None):
         WrongAnswer: if shape or numbers differ; with the hint of the mistake that fits.
     """
     got, expected = as_array(answer), as_array(expected)
+    got = got.astype(float) if got.dtype.kind in "biu" else got
     if agree(got, expected):
         return
     if got.shape != expected.shape:
@@ -189,7 +190,7 @@ def difference(got, expected, what, asked=None):
     wanted, found = _both(expected[first], got[first]).split(", got ")
     if asked is not None:
         return f"expected {what}: {wanted} for {asked[first[0]]}, got {found}"
-    if expected.size <= 6:
+    if expected.size <= 6 and few_numbers(expected) != few_numbers(got):
         return f"expected {what} {few_numbers(expected)}, got {few_numbers(got)}"
     place = first[0] if len(first) == 1 else first
     return f"expected {what} with {wanted} in place {place}, got {found} there"

@@ -2,7 +2,18 @@
 
 import numpy as np
 
-from exercises import Nothing, Open, Wrong, as_array, call, call_each, compare, exercise, nothing
+from exercises import (
+    ReturnedNothing,
+    StillOpen,
+    WrongAnswer,
+    as_array,
+    call,
+    call_each,
+    compare,
+    exercise,
+    is_missing,
+    number_kinds,
+)
 from helpers.replay import Transition
 
 
@@ -10,8 +21,10 @@ from helpers.replay import Transition
 def check_returns(function):
     """``function(rewards, gamma)`` to the discounted return from every step on, (T,)."""
     rng = np.random.default_rng(0)
-    drawn = [(0.5, rng.normal(size=6)), (0.9, rng.normal(size=4)), (0.5, rng.normal(size=1))]
-    for gamma, rewards in (*drawn, (0.9, np.array([0, 0, 1]))):
+    cases = [(0.5, rng.normal(size=6)), (0.9, rng.normal(size=4)), (0.5, rng.normal(size=1))]
+    cases += [(0.9, np.array([0, 0, 1])), (0.7, rng.integers(-3, 4, 12)), (0.8, np.array([-3]))]
+    cases += [(0.3, -rng.random(9)), (1.0, rng.normal(size=5)), (0.99, np.ones(40))]
+    for gamma, rewards in cases:
         expected = np.zeros(len(rewards))
         for t in reversed(range(len(rewards))):
             after = expected[t + 1] if t + 1 < len(rewards) else 0.0
@@ -23,63 +36,93 @@ def check_returns(function):
             (
                 "The fractions are cut off. `np.zeros_like(rewards)` makes whole numbers of whole "
                 "rewards; use `np.zeros(len(rewards))`.",
-                np.trunc(expected),
+                mistake,
             )
+            for mistake in (np.trunc(expected), _truncated_returns(rewards, gamma))
         ]
-        compare(
-            call(function, rewards, gamma),
-            expected,
-            "returns",
-            whole
-            if rewards.dtype.kind == "i"
-            else [
-                (
-                    "You discounted the rewards, but did not sum them.",
-                    powers * rewards,
-                ),
-                ("γ is missing.", undiscounted),
-                (
-                    "You discounted every return from the first step of the episode. Discount each "
-                    "one from its own step: divide by γ^t, or go backwards.",
-                    from_start,
-                ),
-                ("You summed the rewards so far. A return sums the rewards still to come.",
-                 np.cumsum(rewards)),
-                ("The reward of the step itself is left out.", expected - rewards),
-                ("The order is wrong: the return of the first step comes first.", expected[::-1]),
-                ("You returned one number. Return one for every step.", expected[0]),
-            ],
-        )  # fmt: skip
+        mistakes = [
+            ("You discounted the rewards, but did not sum them.", powers * rewards),
+            ("γ is missing.", undiscounted),
+            (
+                "You discounted every return from the first step of the episode. Discount each "
+                "one from its own step: divide by γ^t, or go backwards.",
+                from_start,
+            ),
+            (
+                "You summed the rewards so far. A return sums the rewards still to come.",
+                np.cumsum(rewards),
+            ),
+            ("The reward of the step itself is left out.", expected - rewards),
+            ("The order is wrong: the return of the first step comes first.", expected[::-1]),
+            ("You returned one number. Return one for every step.", expected[0]),
+        ]
+        answer = call(function, rewards, gamma)
+        compare(answer, expected, "returns", whole if rewards.dtype.kind == "i" else mistakes)
+
+
+def _truncated_returns(rewards, gamma):
+    """Returns of whole rewards, cut off at each step on the way back."""
+    returns = np.zeros(len(rewards) + 1, int)
+    for t in reversed(range(len(rewards))):
+        returns[t] = rewards[t] + gamma * returns[t + 1]
+    return returns[:-1]
+
+
+def _update(function, q, transition, alpha, gamma):
+    """Call the learner's update with a copy of the table.
+
+    Returns:
+        the table: the one returned or the one changed in place; and whether anything came.
+    """
+    table = q.copy()
+    answer = function(table, transition, alpha, gamma)
+    changed = not np.array_equal(table, q)
+    came = changed or not is_missing(answer)
+    if is_missing(answer) or (changed and as_array(answer).shape != q.shape):
+        answer = table  # in place is fine, too
+    return answer, came
 
 
 @exercise
 def check_q_update(function):
     """``function(q_table, transition, alpha, gamma)``: changes one entry, or returns the table."""
     rng = np.random.default_rng(0)
-    for terminated in (False, True):
-        q = rng.normal(size=(4, 2)) + 1
-        state, action, reward, next_state, alpha, gamma = 1, 0, -1.0, 2, 0.25, 0.9
+    for case in range(14):
+        states, actions, shift = 4, 2, 1.0
+        obs, action, reward, next_obs, alpha, gamma = 1, 0, -1.0, 2, 0.25, 0.9
+        terminated = case % 2 == 1
+        if case > 1:
+            states, actions = rng.integers(2, 7), rng.integers(1, 6)
+            shift = -4.0 if case % 3 else 0.0  # -4: all entries of the table are negative
+            obs, next_obs = (int(i) for i in rng.integers(states, size=2))
+            action = int(rng.integers(actions))
+            reward = int(rng.integers(-2, 3)) if case % 4 < 2 else float(rng.normal())
+            alpha, gamma = rng.uniform(0.05, 1.0, 2).tolist()
+        if case in (12, 13):
+            next_obs = obs  # the agent ran into a wall
+        q = rng.normal(size=(states, actions)) + shift
 
-        def updated(target, q=q, state=state, action=action, alpha=alpha):
+        def updated(target, q=q, place=(obs, action), alpha=alpha):
             new = q.copy()
-            new[state, action] += alpha * (target - q[state, action])
+            new[place] += alpha * (target - q[place])
             return new
 
-        future = 0.0 if terminated else gamma * q[next_state].max()
-        goes_on = gamma * q[next_state].max()
-        replaced = q.copy()
-        replaced[state, action] = reward + future
+        goes_on = gamma * q[next_obs].max()
+        future = 0.0 if terminated else goes_on
         mistakes = [
             (
                 "You added a future after the end of the episode. If `terminated` is true, the "
                 "target is the reward alone.",
                 updated(reward + goes_on),
             ),
-            ("α is not used: the entry jumps straight to the target.", replaced),
-            ("γ is missing.", updated(reward + (0.0 if terminated else q[next_state].max()))),
+            (
+                "α is not used: the entry jumps straight to the target.",
+                updated(reward + future, alpha=1.0),
+            ),
+            ("γ is missing.", updated(reward + (0.0 if terminated else q[next_obs].max()))),
             (
                 "You took the best value of the state itself. The target uses the *next* state.",
-                updated(reward + (0.0 if terminated else gamma * q[state].max())),
+                updated(reward + (0.0 if terminated else gamma * q[obs].max())),
             ),
             (
                 "You took the largest entry of the whole table, or of a column. The target uses "
@@ -89,82 +132,98 @@ def check_q_update(function):
             (
                 "You took the value of the same action in the next state. The target uses the "
                 "best action there.",
-                updated(reward + (0.0 if terminated else gamma * q[next_state, action])),
+                updated(reward + (0.0 if terminated else gamma * q[next_obs, action])),
             ),
             (
                 "The old entry is not subtracted: it moves by α times (target *minus entry*).",
-                updated(reward + future + q[state, action]),
+                updated(reward + future + q[obs, action]),
             ),
-            (
-                "The reward counts at the end, too. Only the future is missing there.",
-                updated(0.0),
-            ),
+            ("The reward counts at the end, too. Only the future is missing there.", updated(0.0)),
             ("Nothing was learned. The last step has a target, too: its reward.", q),
             (
+                "The best value of the next state can be negative; yours is never below 0.",
+                updated(reward + max(future, 0.0)),
+            ),
+            (
                 "You returned the new entry alone. Return the whole table, or change it in place.",
-                updated(reward + future)[state, action],
+                updated(reward + future)[obs, action],
             ),
         ]
-        given = q.copy()
-        transition = Transition(state, action, reward, next_state, terminated)
-        answer = function(given, transition, alpha, gamma)
-        changed = not np.array_equal(given, q)
-        if nothing(answer) and not changed and not terminated:
-            raise Open("Your function does not change the table yet.")
-        if nothing(answer) or (changed and as_array(answer).shape != q.shape):
-            answer = given  # in place is fine, too
+        transition = Transition(obs, action, reward, next_obs, terminated)
+        answer, came = _update(function, q, transition, alpha, gamma)
+        if not came and case == 0:
+            raise StillOpen("Your function does not change the table yet.")
         compare(answer, updated(reward + future), "table", mistakes)
-    _check_tuple_index(function, rng.normal(size=(3, 3, 2)))
+    for q, obs, next_obs in (
+        (rng.normal(size=(3, 3, 2)), (1, 2), (2, 0)),
+        (rng.normal(size=(2, 3, 4, 2, 3)), (1, 2, 3, 0), (0, 2, 1, 1)),
+        (rng.normal(size=(2, 3, 2)) - 4, (0, 2), (0, 2)),
+    ):
+        for terminated in (False, True):
+            _check_tuple_index(function, q, obs, next_obs, terminated)
 
 
-def _check_tuple_index(function, q):
-    """Ask for one update of a table with two axes of states, as CartPole's has four."""
-    obs, action, reward, next_obs, alpha, gamma = (1, 2), 0, 0.5, (2, 0), 0.25, 0.9
-    expected, given = q.copy(), q.copy()
-    expected[1, 2, 0] += alpha * (reward + gamma * q[2, 0].max() - q[1, 2, 0])
-    what = "table with the observation (1, 2)"
-    hint = ("An observation can be a tuple. `q_table[obs, action]` then means something else; "
-            "write `q_table[obs][action]` and `q_table[next_obs]`.")  # fmt: skip
+def _check_tuple_index(function, q, obs, next_obs, terminated):
+    """Ask for one update of a table with several axes of states, as CartPole's has four."""
+    action, reward, alpha, gamma = q.shape[-1] - 2, 0.5, 0.25, 0.9
+    expected, place = q.copy(), (*obs, action)
+    target = reward + (0.0 if terminated else gamma * q[next_obs].max())
+    expected[place] += alpha * (target - q[place])
+    what = f"table with the observation {obs}"
+    hint = (
+        "An observation can be a tuple. `q_table[obs, action]` then means something else; "
+        "write `q_table[obs][action]` and `q_table[next_obs]`."
+    )
+    transition = Transition(obs, action, reward, next_obs, terminated)
     try:
-        answer = function(given, Transition(obs, action, reward, next_obs, False), alpha, gamma)
+        answer, _ = _update(function, q, transition, alpha, gamma)
     except Exception as error:  # whatever the learner's code raises
-        raise Wrong(
+        raise WrongAnswer(
             f"{what}: your function raised {type(error).__name__}: {error}\n  {hint}"
         ) from None
-    if nothing(answer) or (not np.array_equal(given, q) and as_array(answer).shape != q.shape):
-        answer = given  # in place is fine, too
     compare(answer, expected, what, [(hint, as_array(answer))])
 
 
 class _Walk:
-    """An environment for ``check_episode``: observations 10, 11, …, ended as told."""
+    """An environment for ``check_episode``: observations first, first + 1, …, to a set end."""
 
-    def __init__(self, length, terminated):
-        self.length, self.terminated = length, terminated
+    def __init__(self, length, terminated, truncated, first):
+        self.length, self.first = length, first
+        self.terminated, self.truncated = terminated, truncated
         self.resets, self.actions = 0, []
 
     def reset(self, **_):
         self.resets += 1
-        return 10, {}
+        return self.first, {}
 
     def step(self, action):
         if not self.resets:
-            raise Wrong("`step` was called before `env.reset()`.")
+            raise WrongAnswer("`step` was called before `env.reset()`.")
         if len(self.actions) == self.length:
             end = "terminated" if self.terminated else "truncated"
-            raise Wrong(f"the episode was {end}, but another step followed.\n  The loop ends when "
-                        "`terminated` *or* `truncated` is true.")  # fmt: skip
+            end = "terminated and truncated" if self.terminated and self.truncated else end
+            raise WrongAnswer(
+                f"the episode was {end}, but another step followed.\n  The loop ends when "
+                "`terminated` *or* `truncated` is true."
+            )
         self.actions.append(action)
         over = len(self.actions) == self.length
-        now = 10 + len(self.actions)
-        return now, now / 8, over and self.terminated, over and not self.terminated, {}
+        now = self.first + len(self.actions)
+        return now, now / 8, over and self.terminated, over and self.truncated, {}
 
 
 @exercise
 def check_episode(function):
     """``function(env, choose_action, learn)`` to the number of agent steps of one episode."""
-    for length, terminated in ((4, True), (3, False)):
-        env, asked, learned = _Walk(length, terminated), [], []
+    for length, terminated, truncated, first in (
+        (4, True, False, 10),
+        (3, False, True, 10),
+        (1, True, False, 0),
+        (1, False, True, -3),
+        (5, True, True, -2),
+        (600, False, True, 0),  # longer than any limit of the notebooks
+    ):
+        env, asked, learned = _Walk(length, terminated, truncated, first), [], []
 
         def choose_action(obs, asked=asked):
             asked.append(obs)
@@ -174,38 +233,47 @@ def check_episode(function):
             learned.append(tuple(transition))
 
         answer = function(env, choose_action, learn)
-        if nothing(answer) and not (env.resets or asked or learned):
-            raise Nothing
+        if is_missing(answer) and not (env.resets or asked or learned):
+            raise ReturnedNothing
         _check_walk(env, asked, learned)
-        if nothing(answer):
-            raise Wrong("the episode is right, but nothing is returned: return the number of "
-                        "agent steps.")  # fmt: skip
+        if is_missing(answer):
+            raise WrongAnswer(
+                "the episode is right, but nothing is returned: return the number of agent steps."
+            )
         last = "Every step counts, the last one too, and nothing else does."
         compare(answer, length, "agent steps", [(last, length - 1), (last, length + 1)])
 
 
 def _check_walk(env, asked, learned):
     """Compare what was asked, done and learned in one episode with what should have been."""
-    n = env.length
-    seen = list(range(10, 10 + n))
+    n, first = env.length, env.first
+    seen = list(range(first, first + n))
     if env.resets != 1:
-        raise Wrong(f"expected one call of `env.reset()`, got {env.resets}")
+        raise WrongAnswer(f"expected one call of `env.reset()`, got {env.resets}")
     if len(env.actions) < n:
-        raise Wrong(f"expected {n} steps until the end of the episode, got {len(env.actions)}")
+        raise WrongAnswer(f"expected {n} steps until the end of the episode, "
+                          f"got {len(env.actions)}")  # fmt: skip
     if asked and isinstance(asked[0], tuple):
-        raise Wrong(f"expected `choose_action({seen[0]})`, got `choose_action({asked[0]})`.\n"
-                    "  `reset` returns two things: `obs, _ = env.reset()`.")  # fmt: skip
+        raise WrongAnswer(
+            f"expected `choose_action({seen[0]})`, got `choose_action({asked[0]})`.\n"
+            "  `reset` returns two things: `obs, _ = env.reset()`."
+        )
     if asked != seen:
         hint = ""
-        if len(asked) > 1 and set(asked) == {10}:
+        if len(asked) > 1 and set(asked) == {first}:
             hint = "\n  The agent always sees the first observation: `obs = next_obs` is missing."
-        raise Wrong(f"expected actions for the observations {seen}, got {asked}{hint}")
+        raise WrongAnswer(
+            f"expected actions for the observations {_few(seen)}, got {_few(asked)}{hint}"
+        )
     actions = [3 * (i + 1) % 4 for i in range(n)]
     if env.actions != actions:
-        raise Wrong(f"expected the chosen actions {actions} in `env.step`, got {env.actions}")
+        raise WrongAnswer(
+            f"expected the chosen actions {_few(actions)} in `env.step`, got {_few(env.actions)}"
+        )
     if len(learned) != n or any(len(transition) != 5 for transition in learned):
-        raise Wrong(f"expected {n} transitions of 5 values in `learn`, got {len(learned)}: "
-                    f"{learned[:1]}")  # fmt: skip
+        raise WrongAnswer(
+            f"expected {n} transitions of 5 values in `learn`, got {len(learned)}: {learned[:1]}"
+        )
     right = [
         (o, a, (o + 1) / 8, o + 1, env.terminated and o == seen[-1])
         for o, a in zip(seen, actions, strict=True)
@@ -213,98 +281,175 @@ def _check_walk(env, asked, learned):
     if learned == right:
         return
     ends = [(*turn[:4], turn[0] == seen[-1]) for turn in right]
+    never = [(*turn[:4], False) for turn in right]
     hints = [
-        ("`next_obs` is the observation *before* the step, again.",
-         [(o, a, r, o, end) for o, a, r, _, end in right]),
-        ("`obs` was replaced by `next_obs` before the transition was made.",
-         [(nxt, a, r, nxt, end) for _, a, r, nxt, end in right]),
-        ("The time limit is stored as `terminated`. It ends the loop, not the future: store "
-         "`terminated` alone.", ends),
-        ("The last step terminated, but is stored with `terminated=False`. Is `truncated` in its "
-         "place?", [(*turn[:4], False) for turn in right]),
-    ]  # fmt: skip
+        (
+            "`next_obs` is the observation *before* the step, again.",
+            [(o, a, r, o, end) for o, a, r, _, end in right],
+        ),
+        (
+            "`obs` was replaced by `next_obs` before the transition was made.",
+            [(after, a, r, after, end) for _, a, r, after, end in right],
+        ),
+        (
+            "The time limit is stored as `terminated`. It ends the loop, not the future: store "
+            "`terminated` alone.",
+            ends,
+        ),
+        (
+            "The last step terminated, but is stored with `terminated=False`. Is `truncated` in "
+            "its place?",
+            never,
+        ),
+    ]
     place = next(i for i in range(n) if learned[i] != right[i])
     hint = next((f"\n  {hint}" for hint, mistake in hints if learned == mistake), "")
     names = "(obs, action, reward, next_obs, terminated)"
-    raise Wrong(f"expected {names} = {right[place]} in step {place + 1}, got {learned[place]}"
-                f"{hint}")  # fmt: skip
+    raise WrongAnswer(
+        f"expected {names} = {right[place]} in step {place + 1}, got {learned[place]}{hint}"
+    )
+
+
+def _few(values):
+    """The first of the values, for a message."""
+    return f"[{', '.join(map(str, values[:6]))}, …]" if len(values) > 6 else f"{values}"
+
+
+DRAWS = 1_500
+
+
+def _shares(function, q_values, epsilon, rng, draws=DRAWS):
+    """Share of each action in many draws."""
+    found = [function(q_values.copy(), epsilon, rng) for _ in range(draws)]
+    empty = sum(map(is_missing, found))
+    if empty == draws and epsilon == 0:
+        raise ReturnedNothing
+    if empty:
+        raise WrongAnswer(
+            f"with ε = {epsilon:g} nothing is returned in {empty / draws:.0%} of the draws: is a "
+            "`return` missing?"
+        )
+    for a in map(np.asarray, found):
+        if a.ndim:
+            hint = ""
+            if a.shape == (2,):
+                hint = (
+                    "\n  `np.where(…)` returns a tuple: take its element `[0]`, or use "
+                    "`np.flatnonzero(…)`."
+                )
+            raise WrongAnswer(
+                f"expected one action, a number; got an array of shape {a.shape}{hint}"
+            )
+        if a.dtype.kind not in "iu":
+            raise WrongAnswer(
+                f"expected an action, a whole number; got {a}.\n  Is that the *value* of the "
+                "action? Return its index."
+            )
+    actions = np.array(found, int)
+    if not ((actions >= 0) & (actions < len(q_values))).all():
+        raise WrongAnswer(
+            f"expected actions 0 to {len(q_values) - 1}, got {actions.min()} to {actions.max()}"
+        )
+    return np.bincount(actions, minlength=len(q_values)) / draws
+
+
+def _far_off(shares, expected, draws=DRAWS):
+    """Whether any share is more than five standard errors from what it should be."""
+    return (abs(shares - expected) > 5 * np.sqrt(expected * (1 - expected) / draws) + 1e-9).any()
 
 
 @exercise
 def check_choose(function):
     """``function(q_values, epsilon, rng)`` to an action: ties are broken at random."""
     rng = np.random.default_rng(0)
-    q_values, draws = np.array([1.0, 3.0, 3.0, 0.0]), 4_000
-
-    def shares(values, epsilon):
-        found = [function(values.copy(), epsilon, rng) for _ in range(draws)]
-        empty = sum(map(nothing, found))
-        if empty == draws and epsilon == 0:
-            raise Nothing
-        if empty:
-            raise Wrong(f"with ε = {epsilon:g} nothing is returned in {empty / draws:.0%} of the "
-                        "draws: is a `return` missing?")  # fmt: skip
-        for a in map(np.asarray, found):
-            if a.ndim:
-                hint = ("\n  `np.where(…)` returns a tuple: take its element `[0]`, or use "
-                        "`np.flatnonzero(…)`." if a.shape == (2,) else "")  # fmt: skip
-                raise Wrong("expected one action, a number; got an array of shape "
-                            f"{a.shape}{hint}")  # fmt: skip
-            if a.dtype.kind not in "iu":
-                raise Wrong(f"expected an action, a whole number; got {a}.\n  Is that the *value* "
-                            "of the action? Return its index.")  # fmt: skip
-        actions = np.array(found, int)
-        if not ((actions >= 0) & (actions < len(values))).all():
-            raise Wrong(f"expected actions 0 to {len(values) - 1}, got {actions.min()} to "
-                        f"{actions.max()}")  # fmt: skip
-        return np.bincount(actions, minlength=len(values)) / draws
-
-    greedy = shares(q_values, 0.0)
+    q_values = np.array([1.0, 3.0, 3.0, 0.0])
+    greedy = _shares(function, q_values, 0.0, rng)
     if greedy[1] == 1.0 or greedy[2] == 1.0:
-        raise Wrong(
+        raise WrongAnswer(
             "actions 1 and 2 are equally good, but only one of them is ever taken.\n  `argmax` "
             "returns the first of several; choose among all `np.flatnonzero(q == q.max())`."
         )
     if greedy[0] + greedy[3] > 0:
-        raise Wrong("with ε = 0 only the best actions may be taken; others were.\n  "
-                    "Is ε compared the right way round?")  # fmt: skip
-    if abs(greedy[1] - 0.5) > 0.05:
-        raise Wrong(f"expected both best actions half the time, got {greedy[1]:.2f} and "
-                    f"{greedy[2]:.2f}")  # fmt: skip
-    always = shares(q_values, 1.0)
+        raise WrongAnswer(
+            "with ε = 0 only the best actions may be taken; others were.\n  Is ε compared the "
+            "right way round?"
+        )
+    if _far_off(greedy, np.array([0, 0.5, 0.5, 0])):
+        raise WrongAnswer(
+            f"expected both best actions half the time, got {greedy[1]:.2f} and {greedy[2]:.2f}"
+        )
+    always = _shares(function, q_values, 1.0, rng)
     if always[1] + always[2] == 0:
-        raise Wrong("with ε = 1 the best actions are never taken.\n  A random draw may also hit "
-                    "them; do not leave them out.")  # fmt: skip
-    if abs(always - 0.25).max() > 0.05:
-        hint = ("\n  `rng.integers(n)` draws 0 to n − 1: pass it the number of actions."
-                if always[-1] == 0 else "")  # fmt: skip
-        raise Wrong(f"with ε = 1 expected all actions equally often, got shares "
-                    f"{always.round(2).tolist()}{hint}")  # fmt: skip
-    some = shares(q_values, 0.4)
-    if abs(some[0] - 0.1) > 0.025:
-        hint = "A random draw may also hit the best actions; do not leave them out."
-        raise Wrong(f"with ε = 0.4 expected action 0 in 0.10 of the draws, got {some[0]:.2f}.\n  "
-                    + hint)  # fmt: skip
+        raise WrongAnswer(
+            "with ε = 1 the best actions are never taken.\n  A random draw may also hit them; do "
+            "not leave them out."
+        )
+    if _far_off(always, np.full(4, 0.25)):
+        hint = ""
+        if always[-1] == 0:
+            hint = "\n  `rng.integers(n)` draws 0 to n − 1: pass it the number of actions."
+        raise WrongAnswer(
+            "with ε = 1 expected all actions equally often, got shares "
+            f"{always.round(2).tolist()}{hint}"
+        )
+    for others, epsilon, draws in (
+        ([1.0, 3.0, 3.0, 0.0], 0.4, DRAWS),
+        ([-2.0, -0.5, -3.0, -0.5, -0.52, -0.5], 0.0, DRAWS),  # a tie of three, not in a row
+        ([-5.0, -1.5, -2.0], 0.2, DRAWS),  # a single best action
+        ([2, 0, 2, 1, 2], 0.5, DRAWS),  # whole numbers; the first and the last are best, too
+        ([0.0, 0.0], 0.0, DRAWS // 2),
+        ([-1.0, -1.0, -1.0, -1.0], 0.0, DRAWS),
+        ([-0.3], 0.5, 20),
+    ):
+        q_values, count = np.array(others), len(others)
+        best = q_values == q_values.max()
+        expected = (1 - epsilon) * best / best.sum() + epsilon / count
+        shares = _shares(function, q_values, epsilon, rng, draws)
+        if not _far_off(shares, expected, draws):
+            continue
+        message = (
+            f"with ε = {epsilon:g} and the Q-values {others} expected shares "
+            f"{expected.round(2).tolist()}, got {shares.round(2).tolist()}"
+        )
+        if epsilon > 0 and _far_off(shares[best].sum(), expected[best].sum(), draws):
+            message += ".\n  A random draw may also hit the best actions; do not leave them out."
+        elif best.sum() > 1:
+            message += ".\n  Each of the best actions should come equally often."
+        raise WrongAnswer(message)
     first, second = (
-        [int(function(q_values.copy(), 0.4, generator)) for _ in range(100)]
+        [int(function(np.array([1.0, 3.0, 3.0, 0.0]), 0.4, generator)) for _ in range(100)]
         for generator in (np.random.default_rng(1), np.random.default_rng(1))
     )
     if first != second:
-        raise Wrong("the shares are right, but the same `rng` gives other actions the second "
-                    "time.\n  Draw every random number from `rng`, so that a training can be "
-                    "repeated.")  # fmt: skip
+        raise WrongAnswer(
+            "the shares are right, but the same `rng` gives other actions the second time.\n  Draw "
+            "every random number from `rng`, so that a training can be repeated."
+        )
 
 
 @exercise
 def check_bins(function):
     """``function(value, low, high, count)`` to the number of the bin, 0 to count - 1."""
-    for low, high, count in ((-2.4, 2.4, 6), (1.0, 11.0, 5)):
-        inside = low + (high - low) * np.array([0.01, 0.3, 0.45, 0.52, 0.7, 0.99])
-        values = [low - 4.0, *inside, high + 7.0]
+    rng = np.random.default_rng(0)
+    inside = np.array([0.01, 0.3, 0.45, 0.52, 0.7, 0.99])
+    cases = [
+        (low, high, count, [low - 4.0, *(low + (high - low) * inside), high + 7.0, low, high])
+        for low, high, count in ((-2.4, 2.4, 6), (1.0, 11.0, 5))
+    ]
+    for low, high, count in ((-7.0, -3.0, 4), (-0.21, 0.21, 2), (0.0, 3.0, 1), (-3.0, 3.0, 11)):
+        edges = np.linspace(low, high, count + 1)
+        width = (high - low) / count
+        close = np.concatenate([edges - 0.02 * width, edges + 0.02 * width])
+        cases.append((low, high, count, [*close, *rng.uniform(low - width, high + width, 6)]))
+    cases.append((0, 10, 4, [-20, -1, 0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 30]))  # all whole numbers
+    for low, high, count, values in cases:
+        values = [v if isinstance(v, int) else float(v) for v in values]
         ratio = (np.array(values) - low) / (high - low) * count
         raw = np.floor(ratio)
-        beyond = ("Values beyond the ends fall out of the table. Put them into the first and the "
-                  "last bin.")  # fmt: skip
+        beyond = (
+            "Values beyond the ends fall out of the table. Put them into the first and the last "
+            "bin."
+        )
         mistakes = [
             (beyond, raw),
             (beyond, np.trunc(ratio)),
@@ -333,6 +478,8 @@ def check_bins(function):
         asked = [f"value {v:.3g} ({low:g} to {high:g} in {count} bins)" for v in values]
         answers = call_each(function, [(v, low, high, count) for v in values], asked)
         compare(answers, raw.clip(0, count - 1), "bins", mistakes, asked)
-        if np.array([np.asarray(a) for a in answers]).dtype.kind not in "iu":
-            raise Wrong(f"the bin is right, but {answers[0]!r} is no whole number: it cannot "
-                        "index a table.\n  Use `int(…)`.")  # fmt: skip
+        if not number_kinds(answers) <= {"i", "u"}:
+            raise WrongAnswer(
+                f"the bin is right, but {answers[0]!r} is no whole number: it cannot index a "
+                "table.\n  Use `int(…)`."
+            )

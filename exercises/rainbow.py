@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from exercises import Wrong, as_array, call, compare, exercise, nothing
+from exercises import WrongAnswer, as_array, call, compare, exercise, is_missing
 
 
 def _project(probability, reward, discount, support, *, lost=False, nearest=False, swapped=False):
@@ -14,7 +14,8 @@ def _project(probability, reward, discount, support, *, lost=False, nearest=Fals
         for j in range(atoms):
             moved = reward[row].item() + discount[row].item() * support[j].item()
             place = (min(max(moved, low), high) - low) / width
-            place = round(place, 4)  # 0.35 / 0.05 is 6.999…, and means 7
+            if abs(place - round(place)) < 1e-5:  # 0.35 / 0.05 is 6.999…, and means 7
+                place = round(place)
             below, above = int(np.floor(place)), int(np.ceil(place))
             p = probability[row, j].item()
             if nearest:
@@ -36,13 +37,28 @@ def check_project(function):
         probability = torch.softmax(torch.randn(6, len(support)), dim=1)
         reward = torch.tensor([0.0, 0.3, -0.8, 0.5, 0.9, 0.2])
         discount = torch.tensor([1.0, 0.9, 0.9, 0.0, 0.9, 0.0])
-        _check_batch(function, probability, reward, discount, support)
+        _check_projection(function, probability, reward, discount, support)
+    for low, high, atoms, size in (
+        (-1.0, 1.0, 5, 1),
+        (-6.0, -2.0, 3, 5),  # all values are negative
+        (2.0, 10.0, 9, 8),
+        (-0.5, 0.25, 2, 4),
+        (-3.0, 3.0, 7, 7),
+    ):
+        support, span = torch.linspace(low, high, atoms), high - low
+        for discounts in ((0.0, 0.0), (1.0, 1.0), (0.3, 1.0)):  # the first two land on atoms
+            probability = torch.softmax(2 * torch.randn(size, atoms), dim=1)
+            discount = torch.empty(size).uniform_(*discounts)
+            reward = torch.randn(size) * span / 2
+            if discounts == (1.0, 1.0):
+                reward = torch.randint(-2, 3, (size,)) * (support[1] - support[0])
+            _check_projection(function, probability, reward, discount, support)
 
 
-def _check_batch(function, *given):
+def _check_projection(function, *inputs):
     """``check_project`` for one batch."""
-    probability, reward, discount, support = given
-    expected = _project(*given)
+    probability, reward, discount, support = inputs
+    expected = _project(*inputs)
     moved = reward[:, None] + discount[:, None] * support
     outside = (moved < support[0] - 1e-6) | (moved > support[-1] + 1e-6)
     kept = torch.where(outside, 0.0, probability)
@@ -51,13 +67,13 @@ def _check_batch(function, *given):
     mistakes = [
         ("Probability is lost: where a value lands exactly on an atom, `floor` and `ceil` are the "
          "same, and both shares are 0. That atom should get all of it.",
-         _project(*given, lost=True)),
+         _project(*inputs, lost=True)),
         ("The two shares are swapped: the *closer* atom gets more.",
-         _project(*given, swapped=True)),
+         _project(*inputs, swapped=True)),
         ("All of it goes to the closest atom; that changes the mean.",
-         _project(*given, nearest=True)),
+         _project(*inputs, nearest=True)),
         ("Probability that lands beyond an end is lost; the atom at that end should get it.",
-         _project(kept, *given[1:])),
+         _project(kept, *inputs[1:])),
         ("Probability that lands beyond an end is lost in part; the atom at that end should get "
          "all of it: `clamp` the moved values first.",
          (probability[:, :, None] * nearness.clamp(min=0)).sum(dim=1)),
@@ -67,11 +83,11 @@ def _check_batch(function, *given):
         ("The atoms were not moved.", probability),
     ]  # fmt: skip
     try:
-        answer = call(function, *given)
+        answer = call(function, *inputs)
     except (IndexError, RuntimeError) as error:
         if "out of" not in str(error):
             raise
-        raise Wrong(
+        raise WrongAnswer(
             f"{error}.\n  Some values land beyond the ends (`clamp` them first), and a value at "
             "the last atom has no atom above it."
         ) from error
@@ -80,7 +96,7 @@ def _check_batch(function, *given):
                for _, m in mistakes)  # fmt: skip
     if got.shape == expected.shape and not fits and (got.sum(axis=1) < 0.999).any():
         row = int((got.sum(axis=1) < 0.999).argmax())
-        raise Wrong(
+        raise WrongAnswer(
             f"the probabilities of row {row} sum to {got[row].sum():.3f}, expected 1.\n  Where did "
             "the rest go? Check values beyond the ends, values that land exactly on an atom, and "
             "`+=` with the same index twice (`scatter_add_` or `np.add.at` count both)."
@@ -92,16 +108,22 @@ def _check_batch(function, *given):
 def check_c51_loss(function):
     """``function(target, logits)``: (B, N) each, to cross-entropy (B,) and KL divergence (B,)."""
     torch.manual_seed(0)
-    target = torch.softmax(torch.randn(5, 4), dim=1)
-    target[:3, 1] = 0.0
-    target[0] = torch.tensor([0.0, 0, 1, 0])
-    target = target / target.sum(dim=1, keepdim=True)
-    logits = 2 * torch.randn(5, 4)
+    for size, atoms, spread, shift in ((5, 4, 2, 0), (1, 4, 2, 0), (3, 3, 1, -9), (8, 2, 2, 5),
+                                       (4, 51, 3, 0), (2, 6, 0, 1)):  # fmt: skip
+        target = torch.softmax(torch.randn(size, atoms), dim=1)
+        target[:3, 1] = 0.0
+        target[0] = torch.eye(atoms)[min(2, atoms - 1)]
+        target = target / target.sum(dim=1, keepdim=True)
+        _check_c51_loss(function, target, spread * torch.randn(size, atoms) + shift)
+
+
+def _check_c51_loss(function, target, logits):
+    """``check_c51_loss`` for one batch."""
     answer = call(function, target, logits)
-    if not isinstance(answer, (tuple, list)) or len(answer) != 2 or any(map(nothing, answer)):
-        raise Wrong("expected two results: return cross_entropy, kl")
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2 or any(map(is_missing, answer)):
+        raise WrongAnswer("expected two results: return cross_entropy, kl")
     if np.isnan(as_array(answer[0])).any():
-        raise Wrong(
+        raise WrongAnswer(
             "the cross-entropy is NaN: a logit can be negative and then has no logarithm. "
             "`torch.log_softmax` turns logits into logarithms of probabilities."
         )
@@ -123,7 +145,7 @@ def check_c51_loss(function):
     compare(answer[0], loss, "cross-entropies", mistakes)
     got = as_array(answer[1])
     if np.isnan(got).any():
-        raise Wrong(
+        raise WrongAnswer(
             "the KL divergence is NaN where a target probability is 0: 0 · log 0 counts as 0. "
             "`torch.special.xlogy(m, m)` does that."
         )
@@ -141,8 +163,18 @@ def check_c51_loss(function):
 def check_quantile_loss(function):
     """``function(theta, outcome, tau)``: the pinball loss, its mean over outcomes (B,)."""
     torch.manual_seed(0)
-    outcome = torch.randn(9)
-    for theta, tau in ((0.3, 0.9), (-0.4, 0.25)):
+    draws = torch.randn(9)
+    for theta, outcome, tau in (
+        (0.3, draws, 0.9),
+        (-0.4, draws, 0.25),
+        (0.1, torch.randn(1), 0.7),
+        (-0.1, torch.randn(1), 0.7),
+        (2, torch.tensor([-3.0, 1.0, 2.0, 2.0, 5.0]), 0.4),  # whole numbers; some are equal to θ
+        (9.5, torch.randn(30), 0.1),  # above all outcomes
+        (-9.5, torch.randn(30), 0.35),  # below all
+        (-3, torch.randn(12) - 4, 0.5),  # all negative
+        (1.25, 3 * torch.randn(200), 0.99),
+    ):
         u = outcome - theta
         weight = torch.where(u > 0, tau, 1 - tau)
         mistakes = [
@@ -169,8 +201,8 @@ def check_quantile_loss(function):
 def check_noise(function):
     """``function(draws_in, draws_out)``: (I,), (J,) standard normal, to the noise (J, I)."""
     torch.manual_seed(0)
-    for inputs, outputs in ((4, 4), (3, 5)):
-        a, b = torch.randn(inputs), torch.randn(outputs)
+    for inputs, outputs in ((4, 4), (3, 5), (1, 1), (1, 6), (7, 1), (2, 9)):
+        a, b = 3 * torch.randn(inputs), torch.randn(outputs)
         squeezed = [x.sign() * x.abs().sqrt() for x in (a, b)]
         expected = torch.outer(squeezed[1], squeezed[0])
         mistakes = [
@@ -186,7 +218,7 @@ def check_noise(function):
         ]  # fmt: skip
         answer = call(function, a, b)
         if np.isnan(as_array(answer)).any():
-            raise Wrong(
+            raise WrongAnswer(
                 "the noise is NaN where a draw is negative: f takes the root of |x|, and puts the "
                 "sign back."
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as bench
-from benchmarks import cartpole, pong, report
+from benchmarks import cartpole, memory, pong, report, throughput
 from benchmarks.contestants import NAMES, Contestant, benchmark_module, find_contestant
 
 
@@ -330,6 +330,24 @@ def test_the_fast_recipe_runs_until_the_budget():
     result = cartpole.train_ours(seed=0, budget=304, every=100, episodes=2)
     assert [steps for steps, _ in result["curve"]] == [104, 200, 304]  # 8 carts step at once
     assert not result["solved"] and result["seconds"] > 0
+
+
+def test_our_memory_is_filled_and_read(monkeypatch):
+    monkeypatch.setattr(memory, "SIZES", (8_800, 17_600))  # 1,100 steps: over the end of a game
+    monkeypatch.setattr(memory, "free_bytes", lambda: 100_000_000)  # too few for the second size
+    ours = find_contestant("memory", "ours")
+    result = memory.measure(ours, 0, Namespace(quick=True))
+    assert result["bytes_per_transition"] == pytest.approx(84 * 84, rel=0.01)
+    assert list(result["samples_per_s"]) == ["8800"] and result["samples_per_s"]["8800"] > 0
+    assert "more than 80%" in result["too_large"]["17600"]
+
+
+def test_our_throughput_is_measured_between_two_agent_steps(monkeypatch):
+    monkeypatch.setitem(throughput.CARTPOLE, True, (1_024, 1_536))
+    ours = find_contestant("throughput", "CartPole: ours")
+    result = throughput.measure(ours, 0, Namespace(quick=True))
+    assert result["agent_steps"] == 512 and result["updates"] == 256 and result["seconds"] > 0
+    assert result["agent_steps_per_s"] == 2 * result["updates_per_s"]
 
 
 def test_judge_stops_at_the_goal_and_does_not_count_its_own_time(monkeypatch):

@@ -50,9 +50,9 @@ QUICK = start(
 # %% [markdown]
 # **What changes from [notebook 3](03_target_network.ipynb)** is marked
 # `# CHANGED`: a convolutional Q-network, a memory that stores frames, and eight
-# games at once. Jobs move, too: the memory belongs to the Agent, and the
-# Environment decides when to learn and when to copy. The 3-step returns and the
-# resumable training are new. Target network and ε-greedy stay.
+# games at once. The memory belongs to the Agent, and the Environment decides
+# when to learn and when to copy. The 3-step returns and the resumable training
+# are new. Target network and ε-greedy stay.
 #
 # Paper: Mnih et al.,
 # [*Human-level control through deep reinforcement learning*](https://www.nature.com/articles/nature14236),
@@ -71,7 +71,7 @@ labels = {
     ("memory", "q_net"): "stacks of\n4 frames",
 }
 figure = dqn_parts(
-    new=["environment", "memory", "q_net", "target_net"], labels=labels
+    new=["environment", "memory", "q_net", "target_net", "loss"], labels=labels
 )
 show(figure, "04_parts")
 
@@ -154,15 +154,14 @@ for what, hours in (("38 days", 38 * 24), ("1 hour", 1)):
 #
 # A chain of **wrappers** turns the frames of the emulator into observations:
 #
-# - `NoopStart` waits up to 30 frames, so that games start differently;
+# - `NoopStart` waits up to half a second, so that games start differently;
 #   `FireOnReset` presses FIRE, as some games wait for it.
 # - `Grey` turns colour into brightness, and `Shrink` averages neighbouring
 #   pixels down to 84 × 84: 7,056 numbers instead of 100,800.
 # - `MaxAndSkip` repeats each action for four frames.
 # - `StackFrames` keeps the last four pictures.
 # - `ClipReward` keeps only the sign of a reward (**reward clipping**), so that
-#   one learning rate fits games that pay 1 point and games that pay 400. Pong's
-#   rewards are −1, 0 and 1 anyway.
+#   one learning rate fits games that pay 1 point and games that pay 400.
 
 # %% tags=["hide-input"]
 # @title One frame on its way through Grey and Shrink
@@ -215,8 +214,6 @@ figure.suptitle("Space Invaders: no single frame shows all three shots")
 show(figure, "04_max_and_skip")
 
 # %% [markdown]
-# Each frame misses at least one shot; the maximum shows all three.
-#
 # Why four pictures? One picture does not show where the ball is flying, so it
 # is not a *state* in the sense of a Markov decision process
 # ([notebook 1](01_q_table.ipynb)). The last four pictures, the **frame stack**,
@@ -243,7 +240,7 @@ figure.suptitle("A frame stack, by agent step: the ball flies left and down")
 show(figure, "04_stack")
 
 # %% [markdown]
-# Never clip a score that you report.
+# Clipping is for learning: never clip a score that you report.
 
 # %% [markdown]
 # **Exercise 4.2** (●●○, 8 min). A program prints `np.sign(rewards).sum()` as
@@ -306,10 +303,10 @@ print("observations:", fast_obs.shape, fast_obs.dtype)
 print(f"{different} of {50 * slow_obs.size:,} pixels differ")
 
 # %% [markdown]
-# One thing to watch out for. When a game ends, its last observation comes with
-# `terminated=True`. The *next* step ignores our action and returns the first
-# observation of a new game. This **autoreset** step joins two games. It is not
-# a transition and must not be stored.
+# When a game ends, its last observation comes with `terminated=True`. The
+# *next* step ignores our action and returns the first observation of a new
+# game. This **autoreset** step joins two games. It is not a transition and must
+# not be stored.
 
 # %% [markdown]
 # **Exercise 4.3** (●●○, 8 min). Given both flags of T steps of one environment,
@@ -465,8 +462,8 @@ print(f"{memory.nbytes / memory.capacity:,.0f} bytes per transition")
 #
 # A **convolution** slides a small filter over the picture and computes the same
 # weighted sum at each place, so it finds the ball wherever it is. With $n$
-# pixels, a filter of $k$ pixels and a **stride** (step) of $s$, the output has
-# this many pixels:
+# pixels per side, a filter of $k$ pixels and a **stride** (step) of $s$, the
+# output has this many pixels:
 #
 # $$\left\lfloor \frac{n - k}{s} \right\rfloor + 1$$
 
@@ -513,7 +510,7 @@ for kernel, stride in ((8, 4), (4, 2), (3, 1)):
 #
 # Two details are unusual. `centre` subtracts the average picture, and the
 # weights start *orthogonal*, which keeps signals from fading or growing from
-# layer to layer, with a small last layer, so that Q-values start near 0.
+# layer to layer. The last layer starts small, so Q-values start near 0.
 
 
 # %%
@@ -881,7 +878,8 @@ class Environment:
         """Store one step of all games."""
         self.agent.memorize(obs, actions, reward, terminated, truncated)
         self.actions.append(actions)
-        self.obs, self.score = next_obs, self.score + reward
+        self.obs = next_obs
+        self.score += reward  # clipped: in Pong the same
         for i in np.flatnonzero(terminated | truncated):
             self.scores.append(float(self.score[i]))
             self.score_steps.append(self.agent_steps)
@@ -974,7 +972,8 @@ Environment.state, Environment.resume = state, resume
 
 # %% [markdown]
 # On the same machine, with the same number of threads, a resumed training ends
-# with *exactly* the same weights.
+# with *exactly* the same weights. (The outputs below come from a finished
+# training, loaded again.)
 #
 # Now the loop: choose, act, learn. `send` starts the next step of all games and
 # `recv` fetches the result; in between, the agent learns. `check_values` stops
@@ -1068,10 +1067,11 @@ if not QUICK:
 #
 # ## What you should see
 #
-# Dots are greedy evaluations, thin lines are games of the exploring agent (mean
-# of 20). In full mode, your own training is black. The dashed line is the goal
-# of 18 points that notebook 8 uses. These runs took 24 to 62 minutes on a busy
-# machine; 180,000 agent steps took 18 minutes on an idle one
+# Dots are greedy evaluations. Thin lines are games of the exploring agent (mean
+# of 20, about 50,000 agent steps, so they lag). In full mode, your own training
+# is black. The dashed line is the goal of 18 points that notebook 8 uses.
+# Training stops early once ten greedy games average 20 points. These runs took
+# 20 to 27 minutes; an earlier one stopped after 18, on two idle cores
 # (`results/04_pong_dqn_two_threads.csv`).
 
 
@@ -1118,13 +1118,12 @@ show(figure, "04_seeds")
 
 # %% [markdown]
 # **The shape.** The score stays near −20 for about 30,000 agent steps, then it
-# climbs. It can also drop between evaluations (seed 0: from 16.2 to 4.0), so we
-# keep the best weights.
+# climbs. It can drop between evaluations (seed 0: from 16.2 to 4.0), so we keep
+# the best weights.
 #
 # **Two common failures.** The score never leaves −21: test what the network
-# sees, as above. The mean Q-value grows far above 1 while the score stays low:
-# the learning rate is too high, or `target_net` and `q_net` are the same
-# network.
+# sees, as above. `check_values` stops the training: the learning rate is
+# probably too high, or `target_net` and `q_net` are the same network.
 
 # %% tags=["hide-input"]
 # @title The trained agent: ten test games
@@ -1182,12 +1181,12 @@ for key in ("agent_steps", "updates", "minutes", "hardware", "greedy_mean"):
 #
 # A score means little without its **protocol**. The emulator has no randomness
 # of its own: games differ only in the wait at the start. There are just 29
-# waits, so a greedy agent plays at most 29 different games (the 20 in the first
-# row are 14 different ones) and can rely on that. Machado et al.
-# ([2018](https://arxiv.org/abs/1709.06009)) therefore recommend **sticky
-# actions**: in every frame, the console repeats the previous action with
-# probability 0.25. This is the default of `ALE/Pong-v5`. Neither our agent nor
-# the paper's was trained with them.
+# waits, so a greedy agent plays at most 29 different games and can rely on
+# that: our ten test games are 7 different ones, the 20 in the table's first row
+# 14. Machado et al. ([2018](https://arxiv.org/abs/1709.06009)) therefore
+# recommend **sticky actions**: in every frame, the console repeats the previous
+# action with probability 0.25. This is the default of `ALE/Pong-v5`. Neither
+# our agent nor the paper's was trained with them.
 
 # %%
 PROTOCOLS = [
@@ -1232,21 +1231,24 @@ for protocol in PROTOCOLS:
     name = f"{'sticky 0.25' if sticky else 'not sticky'}, ε = {epsilon:g}"
     table.append([name, len(scores), mean, f"{min(scores):+.0f}"])
 show_table(["protocol", "games", "mean (95 %)", "worst game"], table)
+envs = make_pong(20)
+waits = envs.reset(seed=TEST_SEED)[1]["frame_number"]
+envs.close()
+print(f"different starts among the 20 games: {len(set(waits.tolist()))}")
 
 # %% [markdown]
 # The protocol changes the score by almost 20 points. Greedy and without sticky
-# actions, the agent wins by 19.5. (The intervals are over games of
-# this one agent, not over trainings.) Under the paper's test (ε = 0.05, not
-# sticky) it wins by 14.0; the paper's own agent won by 18.9 (30 games), after
-# 50 million agent steps. With sticky actions our greedy agent wins by only 4.0,
-# and with ε = 0.05 as well, the interval includes 0. It has learned a Pong
-# where every action takes effect at once.
+# actions, the agent wins by 19.5. (Intervals: games of this one agent.) Under
+# the paper's test (ε = 0.05, not sticky) it wins by 14.0; the paper's own agent
+# won by 18.9 (30 games), after 50 million agent steps. With sticky actions our
+# greedy agent wins by only 4.0; if we add ε = 0.05, the interval includes 0. It
+# has learned a Pong where every action takes effect at once.
 
 # %% [markdown]
 # ## Watch the agent
 #
-# One whole game on a new seed, greedy, without sticky actions. The bars are the
-# six Q-values, on *one* scale for the whole game; the chosen action is orange.
+# One whole greedy game without sticky actions. The bars are the six Q-values,
+# on *one* scale for the whole game; the chosen action is orange.
 
 
 # %%
@@ -1308,6 +1310,12 @@ table = [[name, int(x.sum()), f"{spread[x].mean():.3f}"]
          for name, x in cases.items()]  # fmt: skip
 show_table(["the ball", "agent steps", "mean (max Q − min Q)"], table)
 
+# %% [markdown]
+# In this game, while the ball flies away or comes through the left half, the
+# values of the best and the worst action differ by less than 0.1 on average:
+# the agent expects its choice to matter little. When the ball is close to its
+# paddle, they differ by 0.69.
+
 # %% tags=["hide-input"]
 # @title For the automatic tests: was it learned?
 from helpers.runtime import check_learned
@@ -1317,18 +1325,14 @@ check_learned(f"{what} [points]", result.mean, at_least=18)
 assert score > 0
 
 # %% [markdown]
-# In this game, while the ball flies away, the values of the best and the worst
-# action differ by 0.085 on average: the agent expects its choice to matter
-# little. When the ball is close to its paddle, they differ by 0.69.
-
-# %% [markdown]
 # ## Summary
 #
 # - Wrappers turn a screen into an observation: grey, small, four pictures, four
 #   frames per decision.
-# - Storing each frame once takes 7 kB per transition instead of 226 kB.
-# - The learning rule is the one of notebook 3. On pixels, check first what the
-#   network sees.
+# - Each frame is stored once, as bytes: 7 kB per transition. Two stacks of
+#   floats would take 226 kB.
+# - The learning rule is that of notebook 3, with 3-step returns and a squared
+#   loss. On pixels, check first what the network sees.
 # - A score needs its protocol: sticky actions, ε, number of games.
 #
 # **Next:** the maximum in the target makes Q-values too high.

@@ -22,7 +22,7 @@ def columns_zip(transitions):
     return Transition(
         torch.from_numpy(np.stack(c.obs)), torch.tensor(c.action),
         torch.tensor(c.reward, dtype=torch.float32), torch.from_numpy(np.stack(c.next_obs)),
-        torch.tensor(c.terminated, dtype=torch.float32),
+        torch.tensor(c.terminated),
     )  # fmt: skip
 
 
@@ -64,6 +64,7 @@ WRONG_COLUMNS = {
     "to be a tensor": with_column(obs=lambda c: c.obs.numpy()),
     "`Transition(*columns)`": lambda ts: tuple(columns_zip(ts)),
     "cannot be used here": lambda ts: 5,
+    "expected `terminated` as bool": with_column(terminated=lambda c: c.terminated.float()),
     "things": lambda ts: columns_zip(ts)[:4],
     "`obs`": with_column(obs=lambda c: c.next_obs),
 }
@@ -247,6 +248,8 @@ WRONG_HUBERS = {
     "mean": lambda e: F.smooth_l1_loss(e, torch.zeros_like(e)),
     "meet at 1": lambda e: torch.where(e.abs() <= 1, 0.5 * e**2, e.abs() - 1),
     "use the absolute value": lambda e: torch.where(e.abs() <= 1, 0.5 * e**2, e - 0.5),
+    "you called `huber_loss`": lambda e: F.huber_loss(e, torch.zeros_like(e), reduction="none"),
+    "PyTorch's own": lambda e: torch.nn.SmoothL1Loss(reduction="none")(e, 0 * e),
     "swapped": lambda e: torch.where(e.abs() > 1, 0.5 * e**2, e.abs() - 0.5),
 }
 
@@ -317,7 +320,8 @@ def fit_twice(*given):
 
 
 def fit_late_zero(q_net, optimizer, batch, target):
-    predicted = (q_net(batch.obs) * F.one_hot(batch.action, 3)).sum(dim=1)
+    q = q_net(batch.obs)
+    predicted = (q * F.one_hot(batch.action, q.shape[1])).sum(dim=1)
     size = (predicted - target).abs()
     torch.where(size <= 1, 0.5 * size**2, size - 0.5).mean().backward()
     optimizer.step()
@@ -365,14 +369,14 @@ RIGHT = [
         [
             lambda q, a: q.gather(1, a[:, None])[:, 0],
             lambda q, a: q[torch.arange(len(a)), a].double(),
-            lambda q, a: (q * F.one_hot(a, 3)).sum(1).numpy(),
+            lambda q, a: (q * F.one_hot(a, q.shape[1])).sum(1).numpy(),
             pick_loop,
         ],
     ),
     (
         check_huber,
         [
-            lambda e: F.huber_loss(e, torch.zeros_like(e), reduction="none"),
+            lambda e: e.abs().clamp(max=1) * (e.abs() - 0.5 * e.abs().clamp(max=1)),
             lambda e: torch.where(e.abs() <= 1, 0.5 * e**2, e.abs() - 0.5),
             lambda e: [0.5 * x * x if abs(x) <= 1 else abs(x) - 0.5 for x in e.tolist()],
         ],

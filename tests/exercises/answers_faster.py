@@ -29,6 +29,11 @@ def patches_loop(x, size):
     return torch.stack(channels, dim=1)
 
 
+def patches_unfold(x, size):
+    b, c, h, w = x.shape
+    return F.unfold(x, size, stride=size).reshape(b, c * size * size, h // size, w // size)
+
+
 def patches_columns(x, size):
     b, c, h, w = x.shape
     blocks = x.reshape(b, c, h // size, size, w // size, size)
@@ -78,7 +83,7 @@ RIGHT = [
             lambda rows, carts, n: torch.from_numpy((rows // carts + n) * carts + rows % carts),
         ],
     ),
-    (check_patches, [F.pixel_unshuffle, patches_reshape, patches_loop]),
+    (check_patches, [patches_reshape, patches_loop, patches_unfold]),
     (
         check_speed_up,
         [
@@ -118,6 +123,8 @@ WRONG = [
             "rows, not squares": lambda x, s: x.reshape(
                 x.shape[0], x.shape[1] * s * s, x.shape[2] // s, x.shape[3] // s
             ),
+            "you called `pixel_unshuffle`": F.pixel_unshuffle,
+            "but you called": lambda x, s: torch.nn.PixelUnshuffle(s)(x),
             "column order": patches_columns,
             "come last": lambda x, s: F.pixel_unshuffle(x, s).permute(0, 2, 3, 1),
             "leaving pixels out": lambda x, s: x[..., ::s, ::s],

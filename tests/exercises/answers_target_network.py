@@ -67,10 +67,11 @@ def loss_function(q_net, obs, action, target):
 
 
 def loss_one_hot(q_net, obs, action, target):
-    mask = torch.nn.functional.one_hot(action, 3)
+    q = q_net(obs)
+    mask = torch.nn.functional.one_hot(action, q.shape[1])
     with torch.no_grad():
         goal = target.clone()
-    return ((q_net(obs) * mask).sum(1) - goal).pow(2).mean()
+    return ((q * mask).sum(1) - goal).pow(2).mean()
 
 
 def loss_loop(q_net, obs, action, target):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from exercises import Wrong, call, compare, exercise
+from exercises import WrongAnswer, call, compare, exercise
 from exercises.cartpole import check_columns
 from exercises.target_network import check_soft_update
 from tests.exercises import (
@@ -25,9 +25,15 @@ from tools import execute as tool
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 ANSWERS = (
-    answers_q_table, answers_cartpole, answers_target_network, answers_pong,
-    answers_double_dueling, answers_prioritized_nstep, answers_rainbow, answers_faster,
-)  # fmt: skip
+    answers_q_table,
+    answers_cartpole,
+    answers_target_network,
+    answers_pong,
+    answers_double_dueling,
+    answers_prioritized_nstep,
+    answers_rainbow,
+    answers_faster,
+)
 RIGHT = [case for module in ANSWERS for case in module.RIGHT]
 WRONG = [case for module in ANSWERS for case in module.WRONG]
 CHECKS = [check for check, _ in RIGHT]
@@ -123,16 +129,16 @@ def test_the_random_numbers_of_the_learner_go_on_as_before():
 
 
 @pytest.mark.parametrize(
-    "how, told",
+    "how, message",
     [
         ({}, "with 8 in place 8, got 7 there"),
-        ({"given": [f"value {n}" for n in range(10)]}, "8 for value 8, got 7"),
+        ({"asked": [f"value {n}" for n in range(10)]}, "8 for value 8, got 7"),
     ],
 )
-def test_the_first_place_that_differs_is_shown(how, told):
+def test_the_first_place_that_differs_is_shown(how, message):
     got = np.arange(10.0)
     got[8] = 7
-    with pytest.raises(Wrong, match=told):
+    with pytest.raises(WrongAnswer, match=message):
         compare(got, np.arange(10.0), "numbers", **how)
 
 
