@@ -151,11 +151,10 @@ for story, discount in {"goes on": 0.5, "has ended": 0.0}.items():
 #
 # **A classic bug:** the paper's pseudo-code finds the neighbours with `floor`
 # and `ceil`. If a value lands exactly on an atom, both give that atom, both
-# shares are 0, and the probability disappears. With `below` and `below + 1` the
-# shares add up.
+# shares are 0, and the probability disappears. Our version takes `below` and
+# `below + 1`, whose shares always add up.
 #
-# γ squeezes the distribution, the reward shifts it, and the projection puts it
-# back onto the atoms.
+# γ squeezes, the reward shifts, the projection puts it back onto the atoms.
 
 # %% tags=["hide-input"]
 # @title The three steps of a target
@@ -361,12 +360,11 @@ for name, y in passes.items():
 # = 4 \cdot 1 + 1 = 5$. Two rules are easily broken:
 #
 # - **Redraw the noise** before every update, and regularly while acting.
-# - **Switch it off** in evaluation: `train()` and `eval()` do that.
+# - **Switch it off** in evaluation: `eval()` does that, `train()` undoes it.
 #
 # How long should the agent *act* with the same noise? Fortunato's DQN redraws
 # it at every decision, ours every 64. We chose this, and the length of the
-# training, after agents with seeds 0 and 1 got stuck; the comparison below
-# leaves these two seeds out.
+# training, on seeds 0 and 1; the comparison below leaves them out.
 
 # %% [markdown]
 # ## Rainbow: six ideas in one agent
@@ -787,9 +785,10 @@ assert (
 )
 
 # %% [markdown]
-# After 10,000 agent steps 9 of the 19 recorded seeds are above 450; at the end
-# all are between 405 and 500. Our seed 0 helped to choose `noise_every`, so
-# judge by the others.
+# Before the first update, after 1,000 agent steps, episodes last about 10: the
+# untrained network mostly repeats its push. After 10,000 agent steps 9 of the
+# 19 recorded seeds are above 450; at the end all are between 405 and 500. Seeds
+# 0 and 1 helped to choose `noise_every`, so judge by the other 18.
 
 # %% [markdown]
 # ## What does the agent expect?
@@ -887,9 +886,8 @@ _ = show_differences(main_curves, 475, np.random.default_rng(0))
 # **On CartPole the six together do not beat 3-step returns alone.** Rainbow's
 # mean over the training is 53 lower (5 to 104, no star), its last agents are 19
 # lower (8 to 31, star), and it solves the task at least 7,778 agent steps later
-# (star). Against plain DQN it gains 96 (42 to 149; not one of the nine). Of the
-# DQN seeds 15 reach 475 but only 9 end there; of Rainbow's, 13 do both. Without
-# its noise, Rainbow differs from the baseline by +21 (0.5 to 41, no star).
+# (star). Against plain DQN it gains 96 (43 to 147; not one of the nine). Of the
+# DQN seeds 15 reach 475 but only 9 end there; of Rainbow's, 13 do both.
 
 # %% [markdown]
 # **Exercise 7.4** (●●○, 12 min). Now one part at a time is left out of Rainbow.
@@ -939,9 +937,9 @@ corrected = show_differences(left_out_curves, 475, np.random.default_rng(0))
 # %% [markdown]
 # ## Watch Rainbow play Pong
 #
-# Pong needs the convolutions of [notebook 4](04_pong_dqn.ipynb) and atoms from
-# −2 to 2. The agent loaded here trained for 200,000 agent steps (800,000
-# emulator frames, 31 minutes).
+# Pong needs the convolutions of [notebook 4](04_pong_dqn.ipynb), γ = 0.98 and
+# atoms from −2 to 2. The agent loaded here trained for 200,000 agent steps
+# (800,000 emulator frames, 31 minutes).
 
 
 # %%
@@ -1019,8 +1017,7 @@ print(
 # as long ended at −0.4, −9.3 and −18.4 (*Going deeper*).
 #
 # **Which rules?** This agent trained without *sticky actions* ([notebook
-# 4](04_pong_dqn.ipynb)). With them (probability 0.25), eight recorded games
-# each:
+# 4](04_pong_dqn.ipynb)). Recorded games with and without them:
 
 # %% tags=["hide-input"]
 # @title Points of the same agent under four protocols (8 games each)
@@ -1169,7 +1166,7 @@ check_learned(
 # ## Going deeper
 #
 # Quantile regression, the code behind the ablation, more variants, the training
-# on Pong, and four harder exercises. Nothing here is needed for notebook 8.
+# on Pong, and four more exercises. Nothing here is needed for notebook 8.
 #
 # ### Quantile regression: fixed probabilities, learned values
 #
@@ -1535,7 +1532,7 @@ panels[1].plot(
     at, share, "--", color="#e8743b", linewidth=1, label="ε-greedy of DQN"
 )
 panels[1].set(
-    title="Exploration (DQN begins at 35 %)",
+    title="Exploration (DQN: 35 % at 2,500 steps)",
     ylabel="share of decisions changed",
 )
 for axes in panels:
@@ -1584,11 +1581,11 @@ _ = show_differences(others_curves, 475, np.random.default_rng(0))
 # 13,889, star). Noise has no star, but intervals on the wrong side of 0: one if
 # kept, all three if redrawn at each step. For quantiles no difference is shown.
 #
-# Redrawing the noise at every decision costs Rainbow 151 over the training (74
-# to 213, star), and only 1 of 18 seeds is solved. A possible reason, not tested
+# Redrawing the noise at every decision costs Rainbow 151 over the training (77
+# to 214, star), and only 1 of 18 seeds is solved. A possible reason, not tested
 # here: the next draw often undoes a noisy push, so the agent sees little that
 # is new. With quantiles in place of C51 the last agents are 86 lower (38 to
-# 140, star).
+# 139, star).
 
 # %% [markdown]
 # ### Training on Pong
@@ -1858,6 +1855,9 @@ show_table(["", *heads], table)
 
 # %% [markdown]
 # ### Exercises that need more thought
+#
+# The answers, that of 7.5 included, are in the
+# [solutions](solutions/07_rainbow.ipynb).
 #
 # **Exercise 7.6** (●●○, 10 min). Set `low=-0.5`, so that half the range is
 # missing. What value does the network learn for a fall in the next step, and
