@@ -1347,7 +1347,7 @@ _ = interact(
 # %% [markdown]
 # ### Exercises that need more thought
 #
-# Answers are in `notebooks/solutions/01_q_table.ipynb`. Try first.
+# Answers are in the [solutions](solutions/01_q_table.ipynb).
 #
 # **Exercise 1.6** (●●○, 15 min). *A price for every step.* Give every step of
 # the grid that does not end the episode the reward −0.05, and set γ = 1. Do the

@@ -2407,7 +2407,9 @@ show_table(
 # | denormal numbers | kept | set to 0 |
 
 # %% [markdown]
-# ### Exercises
+# ### Exercises that need more thought
+#
+# Answers are in the [solutions](solutions/08_faster_training.ipynb).
 #
 # **Exercise 8.6** (●●●, 15 min). Write the patches without `pixel_unshuffle`:
 # cut pictures into squares of `size`, and stack the pixels of a square as

@@ -238,6 +238,11 @@ WRONG_PICKS = {
     "keeps the first row": lambda q, a: q.gather(1, a[:, None])[0],
 }
 
+
+def huber_where(error):
+    return torch.where(error.abs() <= 1, 0.5 * error**2, error.abs() - 0.5)
+
+
 WRONG_HUBERS = {
     "no limit": lambda e: 0.5 * e**2,
     "the ½ is missing too": lambda e: e**2,
@@ -377,7 +382,7 @@ RIGHT = [
         check_huber,
         [
             lambda e: e.abs().clamp(max=1) * (e.abs() - 0.5 * e.abs().clamp(max=1)),
-            lambda e: torch.where(e.abs() <= 1, 0.5 * e**2, e.abs() - 0.5),
+            huber_where,
             lambda e: [0.5 * x * x if abs(x) <= 1 else abs(x) - 0.5 for x in e.tolist()],
         ],
     ),
