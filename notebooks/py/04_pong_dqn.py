@@ -1391,6 +1391,10 @@ print(f"ε after 200,000 agent steps: here {epsilon_at(200_000, Config()):.2f},"
 print(f"in the paper {epsilon_at(200_000, paper):.2f}")
 
 # %% [markdown]
+# ### Exercises that need more thought
+#
+# Answers are in the [solutions](solutions/04_pong_dqn.ipynb).
+#
 # **Exercise 4.7** (●●○, 10 min). Compute one n-step target from n rewards in a
 # row. The game may end at any of them. (Notebook 6 is about these returns.)
 
