@@ -231,7 +231,7 @@ def check_unchanged(network, before, name="the network"):
     """
     check_learns(network, name)
     if any(not torch.equal(p, b) for p, b in zip(network.parameters(), before, strict=True)):
-        raise WrongAnswer(f"the numbers are right, but the weights of {name} have changed.")
+        raise WrongAnswer(f"your function has changed the weights of {name}.")
 
 
 def check_learns(network, name="the network"):
@@ -242,8 +242,8 @@ def check_learns(network, name="the network"):
     """
     if any(not p.requires_grad for p in network.parameters()):
         raise WrongAnswer(
-            f"the numbers are right, but the gradients of {name} are switched off from now on, so "
-            "it cannot learn any more.\n  `with torch.no_grad():` ends with its block."
+            f"your function has switched the gradients of {name} off for good, so it cannot learn "
+            "any more.\n  `with torch.no_grad():` switches them off only within its block."
         )
 
 
@@ -280,8 +280,8 @@ def exercise(check):
             outcomes[-1] = "nothing" if is_missing(answer) else "something"
             if torch.is_grad_enabled() != gradients_on:
                 raise WrongAnswer(
-                    "after the call, gradients stay switched off everywhere, so that nothing can "
-                    "learn any more.\n  `with torch.no_grad():` ends with its block."
+                    "your function has switched all gradients off for good, so nothing can learn "
+                    "any more.\n  `with torch.no_grad():` switches them off only within its block."
                 )
             return answer
 

@@ -368,11 +368,12 @@ class Counting(torch.optim.SGD):
         return super().step(closure)
 
 
-def _start(sizes, seed=0):
-    """A small network with ``sizes`` (inputs, actions), the same for the same seed."""
-    torch.manual_seed(seed)
-    inputs, actions = sizes
-    return nn.Sequential(nn.Linear(inputs, 8), nn.Tanh(), nn.Linear(8, actions))
+def _start(run):
+    """A small network, always the same for the same run."""
+    torch.manual_seed(0)
+    inputs, actions = run[1]
+    bend = nn.Tanh() if run[2] == 1 else nn.ReLU()
+    return nn.Sequential(nn.Linear(inputs, 8), bend, nn.Linear(8, actions))
 
 
 # Batch size, (inputs, actions), scale of the observations, scale of the targets, optimizer.
@@ -388,7 +389,7 @@ RUNS = (
 def _two_steps(function, run=RUNS[0]):
     """Weights of a small network after each of two calls of a ``fit_once``, and the optimizer."""
     size, sizes, obs_scale, target_scale, settings = run
-    q_net = _start(sizes)
+    q_net = _start(run)
     optimizer, weights, answers = Counting(q_net.parameters(), **settings), [], []
     for _ in range(2):
         obs, action = obs_scale * torch.randn(size, sizes[0]), torch.randint(sizes[1], (size,))
@@ -440,7 +441,7 @@ def _twice(fit_once):
 @exercise
 def check_fit_once(function):
     """``function(q_net, optimizer, batch, target)``: one optimizer step, in place."""
-    before = _vector(_start(RUNS[0][1]))
+    before = _vector(_start(RUNS[0]))
     weights, q_net, optimizer, answers = _two_steps(function)
     if torch.equal(weights[1], before):
         if optimizer.steps:
@@ -472,7 +473,7 @@ def check_fit_once(function):
 
 def _compare_steps(weights, run):
     """Compare the weights after two steps with the reference's."""
-    huber, before = nn.functional.smooth_l1_loss, _vector(_start(run[1]))
+    huber, before = nn.functional.smooth_l1_loss, _vector(_start(run))
     expected = _two_steps(_reference(), run)[0]
     if all(torch.allclose(w, e, 1e-5, 1e-6) for w, e in zip(weights, expected, strict=True)):
         return

@@ -47,6 +47,7 @@ def check_next_rows(function):
         (np.array([0]), 1, 7),
         (np.arange(30), 3, 5),
         (np.array([11, 2]), 12, 0),
+        (np.array([99_999, 250_003]), 64, 3),
     ]
     for rows, carts, n in cases:
         mistakes = [
@@ -137,13 +138,13 @@ def check_speed_up(function):
         cases.append((before, after))
     even = np.array([1.0, 1.02, 0.98, 1.01, 0.99])
     place = 0
-    for ratio in (1.44, 0.35, 23.7, 2.5, 1.0):
+    for ratio in (1.44, 0.24, 23.7, 2.5, 0.034):
         for side in (0, 1):
             before, after = 3.1 * ratio * even, 3.1 * np.roll(even, 2)
             (before, after)[side][place % 5] *= 8 + 100 * side
             cases.append((before, after))
             place += 1
-    cases.append((np.array([300, 297, 302, 4_000, 299]), np.array([71, 70, 72, 71, 70])))
+    cases.append((np.array([300.0, 297, 302, 4_000, 299]), np.array([71.0, 70, 72, 71, 70])))
     for before, after in cases:
         _check_speed_up(function, before, after)
 
@@ -188,7 +189,7 @@ def _check_speed_up(function, before, after):
 @exercise
 def check_timer(function):
     """``function(work)`` to the seconds of one call of ``work``, without its first call."""
-    for setting_up, each in ((0.1, 0.005), (0.05, 0.011)):
+    for setting_up, each in ((0.06, 0.004), (0.04, 0.013)):
         _check_timer(function, setting_up, each)
 
 
@@ -211,7 +212,7 @@ def _check_timer(function, setting_up, each):
         )
     warm, with_first = float(np.mean(took[1:])), float(np.mean(took))
     message = f"expected about {warm:.3f} s, got {seconds:.3f} s"
-    if abs(seconds - with_first) < 0.1 * (with_first - warm):
+    if abs(seconds - with_first) < 0.3 * (with_first - warm):
         raise WrongAnswer(
             f"{message}.\n  The first call is in it; warm up before the clock starts."
         )
@@ -223,5 +224,5 @@ def _check_timer(function, setting_up, each):
         raise WrongAnswer(
             f"{message}.\n  Waiting takes time as well: `time.perf_counter` counts it."
         )
-    if not 0.7 * min(took[1:]) < seconds < 1.5 * warm:
+    if not 0.7 * min(took[1:]) < seconds < 1.5 * warm + 0.002:
         raise WrongAnswer(message)

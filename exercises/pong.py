@@ -7,6 +7,7 @@ import numpy as np
 from exercises import WrongAnswer, as_array, call, call_each, compare, exercise, number_kinds
 
 H = W = 84
+UINT8 = {"uint8", "torch.uint8"}
 
 
 @exercise
@@ -132,22 +133,27 @@ def _check_stack(function, frames, is_first, t):
             stack(t, 0),
         ),
         ("The newest frame should come last.", expected[::-1]),
-        ("Before the start you repeat the first frame; here it is black.",
-         stack(t, start, frames[start])),
+        (
+            "Before the start you repeat the first frame; here it is black.",
+            stack(t, start, frames[start]),
+        ),
         ("The newest frame comes first, before the three older ones.", np.roll(expected, 1, 0)),
         (
             "Several games may start within four frames: the *last* start up to t counts.",
             stack(t, min(starts[(starts > t - 4) & (starts <= t)], default=start)),
         ),
-    ]  # fmt: skip
+    ]
     if t > 0:
-        mistakes.append(("Your stack ends with frame t - 1.",
-                         stack(t - 1, starts[starts <= t - 1].max())))  # fmt: skip
+        mistakes.append(
+            ("Your stack ends with frame t - 1.", stack(t - 1, starts[starts <= t - 1].max()))
+        )
     answer = call(function, frames, is_first, t)
     compare(answer, expected, "a stack of frames", mistakes)
-    if getattr(answer, "dtype", None) is not None and "uint8" not in str(answer.dtype):
+    parts = answer if isinstance(answer, (list, tuple)) else [answer]
+    others = {str(part.dtype) for part in parts if hasattr(part, "dtype")} - UINT8
+    if others:
         raise WrongAnswer(
-            f"the frames are right, but of dtype {answer.dtype}: expected uint8.\n  In "
+            f"the frames are right, but of dtype {others.pop()}: expected uint8.\n  In "
             "float32, 100,000 frames take four times as much memory: 2.8 GB instead of 0.7."
         )
 
@@ -288,6 +294,8 @@ def check_n_step(function):
         (np.array([-1.0]), [0], -2.5, 0.6),
         (np.array([-1.0]), [1], -2.5, 0.6),
         (np.array([0.25, -0.5]), [1, 1], 1.5, 1.0),
+        (np.array([0, 1, 0, 0, -1]), [0, 0, 0, 0, 0], 2.5, 0.8),  # as in Pong, mostly 0
+        (np.array([0.0, 0.0, 0.0, 1.0]), [0, 0, 1, 0], 2.5, 0.8),
     ]
     for n in (2, 3, 4, 8):
         for chance in (0.0, 0.3):

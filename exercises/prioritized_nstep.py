@@ -138,8 +138,10 @@ def check_probabilities(function):
                 "ε is missing: a transition with error 0 would never be drawn again.",
                 _share(size_of_error**alpha),
             ),
-            ("ε belongs to the priority, before the power α.",
-             _share(size_of_error**alpha + epsilon)),
+            (
+                "ε belongs to the priority, before the power α.",
+                _share(size_of_error**alpha + epsilon),
+            ),
             ("α is missing.", _share(size_of_error + epsilon)),
             ("α is a power, not a factor (a factor cancels out).", _share(linear)),
             (
@@ -160,7 +162,7 @@ def check_probabilities(function):
                 "Take the absolute value of the error, not its square.",
                 _share((errors**2 + epsilon) ** alpha),
             ),
-        ]  # fmt: skip
+        ]
         answer = call(function, errors, alpha, epsilon)
         if np.isnan(as_array(answer)).any():
             raise WrongAnswer(
@@ -227,9 +229,9 @@ def check_find(function):
     """``function(priorities, number)``: index on which the number falls, as in the sum tree."""
     for priorities, numbers in (
         ([0.0, 3.0, 1.0, 0.0, 4.0, 2.0], [0.2, 3.9, 9.99, 3.0, 4.0, 0.0, 8.5]),
-        ([2, 1, 1, 0, 0, 2, 0], [0, 0.5, 1.75, 2, 2.5, 3, 3.99, 4, 4.25, 5.75]),  # equal, whole
+        ([2.0, 1, 1, 0, 0, 2, 0], [0.0, 0.5, 1.75, 2.0, 2.5, 3.0, 3.99, 4.0, 4.25, 5.75]),
         ([0.25, 0.25, 0.25, 0.25], [0.0, 0.2, 0.25, 0.4, 0.5, 0.6, 0.75, 0.99]),
-        ([0, 0, 5, 0, 0], [0, 0.1, 2.5, 4.75]),
+        ([0.0, 0, 5, 0, 0], [0.0, 0.1, 2.5, 4.75]),
         ([1.5], [0.0, 1.25]),
         ([0.5, 0.0, 8.0, 0.125, 0.0], [0.4, 0.5, 8.25, 8.5, 8.6]),
         ([1.0, 2.0] * 10, [0.9, 1.0, 14.5, 15.0, 29.75]),
@@ -253,10 +255,6 @@ def check_find(function):
                 [next((i for i, p in enumerate(priorities) if p > x), last) for x in numbers],
             ),
             (
-                "That is always the index of the largest priority; it must depend on the number.",
-                np.full(len(numbers), priorities.argmax()),
-            ),
-            (
                 f"That cuts 0 … {total:g} into equal parts; each part must be as wide as its "
                 "priority.",
                 [int(x / total * len(priorities)) for x in numbers],
@@ -266,6 +264,9 @@ def check_find(function):
                 same,
             ),
         ]
+        if (priorities == priorities.max()).sum() == 1:
+            hint = "That is always the index of the largest priority; it must depend on the number."
+            mistakes.append((hint, np.full(len(numbers), priorities.argmax())))
         asked = [f"number {x:g}" for x in numbers]
         answers = call_each(function, [(priorities, x) for x in numbers], asked)
         compare(answers, expected, "the index", mistakes, asked)
@@ -280,8 +281,10 @@ def check_find(function):
 def check_weights(function):
     """``function(probability, number_stored, beta)``: importance weights (B,), the largest is 1."""
     rng = np.random.default_rng(0)
-    cases = [(rng.uniform(1e-4, 1e-2, size), 1_000, beta)
-             for size, beta in ((6, 0.5), (4, 1.0), (5, 0.0))]  # fmt: skip
+    cases = [
+        (rng.uniform(1e-4, 1e-2, size), 1_000, beta)
+        for size, beta in ((6, 0.5), (4, 1.0), (5, 0.0))
+    ]
     cases += [
         (rng.uniform(1e-6, 1e-4, 32), 500_000, 0.4),
         (np.array([0.5, 0.25, 0.25]), 3, 0.7),  # equal ones

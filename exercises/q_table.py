@@ -185,10 +185,16 @@ def _check_tuple_index(function, q, obs, next_obs, terminated):
 
 
 class _Walk:
-    """An environment for ``check_episode``: observations first, first + 1, …, to a set end."""
+    """An environment for ``check_episode``: it counts from ``first`` up, to a set end.
+
+    A long walk goes round: it sees the same 7 observations again and again, some twice in a row.
+    """
 
     def __init__(self, length, terminated, truncated, first):
         self.length, self.first = length, first
+        self.path = [first + i for i in range(length + 1)]
+        if length > 7:
+            self.path = [first + i * i % 7 for i in range(length + 1)]
         self.terminated, self.truncated = terminated, truncated
         self.resets, self.actions = 0, []
 
@@ -208,7 +214,7 @@ class _Walk:
             )
         self.actions.append(action)
         over = len(self.actions) == self.length
-        now = self.first + len(self.actions)
+        now = self.path[len(self.actions)]
         return now, now / 8, over and self.terminated, over and self.truncated, {}
 
 
@@ -247,12 +253,13 @@ def check_episode(function):
 def _check_walk(env, asked, learned):
     """Compare what was asked, done and learned in one episode with what should have been."""
     n, first = env.length, env.first
-    seen = list(range(first, first + n))
+    seen, after = env.path[:-1], env.path[1:]
     if env.resets != 1:
         raise WrongAnswer(f"expected one call of `env.reset()`, got {env.resets}")
     if len(env.actions) < n:
-        raise WrongAnswer(f"expected {n} steps until the end of the episode, "
-                          f"got {len(env.actions)}")  # fmt: skip
+        raise WrongAnswer(
+            f"expected {n} steps until the end of the episode, got {len(env.actions)}"
+        )
     if asked and isinstance(asked[0], tuple):
         raise WrongAnswer(
             f"expected `choose_action({seen[0]})`, got `choose_action({asked[0]})`.\n"
@@ -275,12 +282,12 @@ def _check_walk(env, asked, learned):
             f"expected {n} transitions of 5 values in `learn`, got {len(learned)}: {learned[:1]}"
         )
     right = [
-        (o, a, (o + 1) / 8, o + 1, env.terminated and o == seen[-1])
-        for o, a in zip(seen, actions, strict=True)
+        (obs, action, now / 8, now, env.terminated and i == n - 1)
+        for i, (obs, action, now) in enumerate(zip(seen, actions, after, strict=True))
     ]
     if learned == right:
         return
-    ends = [(*turn[:4], turn[0] == seen[-1]) for turn in right]
+    ends = [*right[:-1], (*right[-1][:4], True)]
     never = [(*turn[:4], False) for turn in right]
     hints = [
         (
@@ -439,7 +446,7 @@ def check_bins(function):
     for low, high, count in ((-7.0, -3.0, 4), (-0.21, 0.21, 2), (0.0, 3.0, 1), (-3.0, 3.0, 11)):
         edges = np.linspace(low, high, count + 1)
         width = (high - low) / count
-        close = np.concatenate([edges - 0.02 * width, edges + 0.02 * width])
+        close = np.concatenate([edges - 0.002 * width, edges + 0.002 * width])
         cases.append((low, high, count, [*close, *rng.uniform(low - width, high + width, 6)]))
     cases.append((0, 10, 4, [-20, -1, 0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 30]))  # all whole numbers
     for low, high, count, values in cases:
@@ -475,7 +482,7 @@ def check_bins(function):
                 np.round((np.array(values) - low) / (high - low) * (count - 1)).clip(0, count - 1),
             ),
         ]
-        asked = [f"value {v:.3g} ({low:g} to {high:g} in {count} bins)" for v in values]
+        asked = [f"value {v:.4g} ({low:g} to {high:g} in {count} bins)" for v in values]
         answers = call_each(function, [(v, low, high, count) for v in values], asked)
         compare(answers, raw.clip(0, count - 1), "bins", mistakes, asked)
         if not number_kinds(answers) <= {"i", "u"}:

@@ -65,23 +65,35 @@ def _check_projection(function, *inputs):
     place = (moved - support[0]) / (support[1] - support[0])
     nearness = 1 - (place[:, :, None] - torch.arange(len(support))).abs()
     mistakes = [
-        ("Probability is lost: where a value lands exactly on an atom, `floor` and `ceil` are the "
-         "same, and both shares are 0. That atom should get all of it.",
-         _project(*inputs, lost=True)),
-        ("The two shares are swapped: the *closer* atom gets more.",
-         _project(*inputs, swapped=True)),
-        ("All of it goes to the closest atom; that changes the mean.",
-         _project(*inputs, nearest=True)),
-        ("Probability that lands beyond an end is lost; the atom at that end should get it.",
-         _project(kept, *inputs[1:])),
-        ("Probability that lands beyond an end is lost in part; the atom at that end should get "
-         "all of it: `clamp` the moved values first.",
-         (probability[:, :, None] * nearness.clamp(min=0)).sum(dim=1)),
+        (
+            "Probability is lost: where a value lands exactly on an atom, `floor` and `ceil` are "
+            "the same, and both shares are 0. That atom should get all of it.",
+            _project(*inputs, lost=True),
+        ),
+        (
+            "The two shares are swapped: the *closer* atom gets more.",
+            _project(*inputs, swapped=True),
+        ),
+        (
+            "All of it goes to the closest atom; that changes the mean.",
+            _project(*inputs, nearest=True),
+        ),
+        (
+            "Probability that lands beyond an end is lost; the atom at that end should get it.",
+            _project(kept, *inputs[1:]),
+        ),
+        (
+            "Probability that lands beyond an end is lost in part; the atom at that end should get "
+            "all of it: `clamp` the moved values first.",
+            (probability[:, :, None] * nearness.clamp(min=0)).sum(dim=1),
+        ),
         ("The reward is missing.", _project(probability, 0 * reward, discount, support)),
-        ("The discount is not used.",
-         _project(probability, reward, torch.ones(len(reward)), support)),
+        (
+            "The discount is not used.",
+            _project(probability, reward, torch.ones(len(reward)), support),
+        ),
         ("The atoms were not moved.", probability),
-    ]  # fmt: skip
+    ]
     try:
         answer = call(function, *inputs)
     except (IndexError, RuntimeError) as error:
@@ -92,8 +104,10 @@ def _check_projection(function, *inputs):
             "the last atom has no atom above it."
         ) from error
     got = as_array(answer)
-    fits = any(got.shape == expected.shape and np.allclose(got, as_array(m), atol=1e-5)
-               for _, m in mistakes)  # fmt: skip
+    fits = any(
+        got.shape == expected.shape and np.allclose(got, as_array(m), atol=1e-5)
+        for _, m in mistakes
+    )
     if got.shape == expected.shape and not fits and (got.sum(axis=1) < 0.999).any():
         row = int((got.sum(axis=1) < 0.999).argmax())
         raise WrongAnswer(
@@ -108,8 +122,14 @@ def _check_projection(function, *inputs):
 def check_c51_loss(function):
     """``function(target, logits)``: (B, N) each, to cross-entropy (B,) and KL divergence (B,)."""
     torch.manual_seed(0)
-    for size, atoms, spread, shift in ((5, 4, 2, 0), (1, 4, 2, 0), (3, 3, 1, -9), (8, 2, 2, 5),
-                                       (4, 51, 3, 0), (2, 6, 0, 1)):  # fmt: skip
+    for size, atoms, spread, shift in (
+        (5, 4, 2, 0),
+        (1, 4, 2, 0),
+        (3, 3, 1, -9),
+        (8, 2, 2, 5),
+        (4, 51, 3, 0),
+        (2, 6, 0, 1),
+    ):
         target = torch.softmax(torch.randn(size, atoms), dim=1)
         target[:3, 1] = 0.0
         target[0] = torch.eye(atoms)[min(2, atoms - 1)]
@@ -134,14 +154,21 @@ def _check_c51_loss(function, target, logits):
     mistakes = [
         ("The sign is wrong: logarithms of probabilities are negative, the loss is not.", -loss),
         ("The logarithm is missing.", -(target * log_p.exp()).sum(dim=1)),
-        ("The logits are no probabilities yet: `torch.log_softmax` first.",
-         -(target * logits).sum(dim=1)),
-        ("The softmax runs over the batch: use dim=1.",
-         -(target * torch.log_softmax(logits, dim=0)).sum(dim=1)),
-        ("Target and prediction are swapped: the *target* weights the logarithms.",
-         -torch.special.xlogy(log_p.exp(), target).sum(dim=1)),
-        (mean, loss.mean()), (mean, loss.sum()),
-    ]  # fmt: skip
+        (
+            "The logits are no probabilities yet: `torch.log_softmax` first.",
+            -(target * logits).sum(dim=1),
+        ),
+        (
+            "The softmax runs over the batch: use dim=1.",
+            -(target * torch.log_softmax(logits, dim=0)).sum(dim=1),
+        ),
+        (
+            "Target and prediction are swapped: the *target* weights the logarithms.",
+            -torch.special.xlogy(log_p.exp(), target).sum(dim=1),
+        ),
+        (mean, loss.mean()),
+        (mean, loss.sum()),
+    ]
     compare(answer[0], loss, "cross-entropies", mistakes)
     got = as_array(answer[1])
     if np.isnan(got).any():
@@ -149,14 +176,22 @@ def _check_c51_loss(function, target, logits):
             "the KL divergence is NaN where a target probability is 0: 0 · log 0 counts as 0. "
             "`torch.special.xlogy(m, m)` does that."
         )
-    compare(answer[1], loss - entropy, "KL divergences", [
-        ("That is the cross-entropy again; subtract the entropy of the target.", loss),
-        ("The entropy is added: its sign is wrong.", loss + entropy),
-        ("Target and prediction are swapped: the *target* weights the logarithms.",
-         (log_p.exp() * (log_p - (target + 1e-8).log())).sum(dim=1)),
-        ("That is the negative KL divergence; it is never below 0.", entropy - loss),
-        (mean, (loss - entropy).mean()), (mean, (loss - entropy).sum()),
-    ])  # fmt: skip
+    compare(
+        answer[1],
+        loss - entropy,
+        "KL divergences",
+        [
+            ("That is the cross-entropy again; subtract the entropy of the target.", loss),
+            ("The entropy is added: its sign is wrong.", loss + entropy),
+            (
+                "Target and prediction are swapped: the *target* weights the logarithms.",
+                (log_p.exp() * (log_p - (target + 1e-8).log())).sum(dim=1),
+            ),
+            ("That is the negative KL divergence; it is never below 0.", entropy - loss),
+            (mean, (loss - entropy).mean()),
+            (mean, (loss - entropy).sum()),
+        ],
+    )
 
 
 @exercise
@@ -178,21 +213,34 @@ def check_quantile_loss(function):
         u = outcome - theta
         weight = torch.where(u > 0, tau, 1 - tau)
         mistakes = [
-            ("The two strengths are swapped: outcomes *above* θ pull with τ.",
-             ((1 - weight) * u.abs()).mean()),
-            ("The error keeps its sign: where u < 0 the loss is negative, so θ can lower it "
-             "without end.", (weight * u).mean()),
-            ("θ - outcome and outcome - θ are mixed up: weight and size need the same u.",
-             (torch.where(u > 0, tau, 1 - tau) * (theta - outcome)).mean()),
-            ("That is the plain absolute error; it leads to the median, whatever τ is.",
-             u.abs().mean()),
-            ("The errors are squared, and that does not lead to a quantile.",
-             (weight * u**2).mean()),
+            (
+                "The two strengths are swapped: outcomes *above* θ pull with τ.",
+                ((1 - weight) * u.abs()).mean(),
+            ),
+            (
+                "The error keeps its sign: where u < 0 the loss is negative, so θ can lower it "
+                "without end.",
+                (weight * u).mean(),
+            ),
+            (
+                "θ - outcome and outcome - θ are mixed up: weight and size need the same u.",
+                (torch.where(u > 0, tau, 1 - tau) * (theta - outcome)).mean(),
+            ),
+            (
+                "That is the plain absolute error; it leads to the median, whatever τ is.",
+                u.abs().mean(),
+            ),
+            (
+                "The errors are squared, and that does not lead to a quantile.",
+                (weight * u**2).mean(),
+            ),
             ("That is the sum over the outcomes, not the mean.", (weight * u.abs()).sum()),
             ("That is one loss for each outcome: return their mean.", weight * u.abs()),
-            ("Both sides pull with τ; outcomes below θ should pull with 1 - τ.",
-             (tau * u.abs()).mean()),
-        ]  # fmt: skip
+            (
+                "Both sides pull with τ; outcomes below θ should pull with 1 - τ.",
+                (tau * u.abs()).mean(),
+            ),
+        ]
         expected = (weight * u.abs()).mean()
         compare(call(function, theta, outcome, tau), expected, "a loss", mistakes)
 
@@ -203,19 +251,26 @@ def check_noise(function):
     torch.manual_seed(0)
     for inputs, outputs in ((4, 4), (3, 5), (1, 1), (1, 6), (7, 1), (2, 9)):
         a, b = 3 * torch.randn(inputs), torch.randn(outputs)
+        if outputs == 9:
+            a, b = -a.abs(), -b.abs()
         squeezed = [x.sign() * x.abs().sqrt() for x in (a, b)]
         expected = torch.outer(squeezed[1], squeezed[0])
         mistakes = [
-            ("f is missing: apply f(x) = sign(x)√|x| to the draws first.",
-             torch.outer(b, a)),
-            ("The sign is lost: noise can be negative too.",
-             torch.outer(b.abs().sqrt(), a.abs().sqrt())),
+            ("f is missing: apply f(x) = sign(x)√|x| to the draws first.", torch.outer(b, a)),
+            (
+                "The sign is lost: noise can be negative too.",
+                torch.outer(b.abs().sqrt(), a.abs().sqrt()),
+            ),
             ("Rows are outputs and columns inputs, as in `Linear.weight`: (J, I).", expected.T),
-            ("The sign comes from one of the two draws only; f keeps the sign of both.",
-             torch.outer(squeezed[1].abs(), squeezed[0])),
-            ("You add the two; the noise of a weight is their product.",
-             squeezed[1][:, None] + squeezed[0]),
-        ]  # fmt: skip
+            (
+                "The sign comes from one of the two draws only; f keeps the sign of both.",
+                torch.outer(squeezed[1].abs(), squeezed[0]),
+            ),
+            (
+                "You add the two; the noise of a weight is their product.",
+                squeezed[1][:, None] + squeezed[0],
+            ),
+        ]
         answer = call(function, a, b)
         if np.isnan(as_array(answer)).any():
             raise WrongAnswer(

@@ -68,6 +68,8 @@ def check_td_target(function):
     cases += [(12, 2, 0.99, -5.0, np.arange(12) % 4), (9, 5, 0.3, 0.0, rng.integers(0, 4, 9))]
     for size, actions, gamma, shift, end in cases:
         reward = torch.from_numpy(rng.normal(size=size)).float()
+        if shift == -5:
+            reward = reward.sign()  # as in Pong
         terminated = torch.from_numpy((end == 1) | (end == 3))
         truncated = torch.from_numpy((end == 2) | (end == 3))
         next_q = torch.from_numpy(rng.normal(size=(size, actions)) + shift).float()
@@ -200,9 +202,13 @@ def _check_td_loss(function, q_net, size, outputs, inputs, spread):
 
 
 def _deep_net():
-    """Layers of several kinds: one without a bias, one with a single output."""
+    """Layers of several kinds: two of one shape, one without a bias, one with a single output."""
     return nn.Sequential(
-        nn.Conv2d(1, 2, 2), nn.Flatten(), nn.Linear(8, 5, bias=False), nn.ReLU(), nn.Linear(5, 1)
+        nn.Conv2d(1, 2, 2),
+        nn.Linear(8, 5, bias=False),
+        nn.Linear(5, 5),
+        nn.Linear(5, 5),
+        nn.Linear(5, 1),
     )
 
 
@@ -219,7 +225,7 @@ def check_soft_update(function):
 
 def _check_soft_update(function, target_net, q_net, tau):
     """``check_soft_update`` for one pair of networks."""
-    before, goal = state_of(target_net), state_of(q_net)
+    before, goal, weights = state_of(target_net), state_of(q_net), list(target_net.parameters())
     function(target_net, q_net, tau)
     after = state_of(target_net)
     if any(not torch.equal(p, g) for p, g in zip(q_net.parameters(), goal, strict=True)):
@@ -242,6 +248,11 @@ def _check_soft_update(function, target_net, q_net, tau):
             ("You added τ times the Q-network; the old share must shrink, too.", b + tau * g),
         ]
         compare(a, (1 - tau) * b + tau * g, "weights", mistakes)
+    if any(p is not w for p, w in zip(target_net.parameters(), weights, strict=True)):
+        raise WrongAnswer(
+            "the numbers are right, but the target network has new tensors for weights.\n  Change "
+            "the old ones in place: `p.copy_(…)` or `p.lerp_(…)`."
+        )
     check_learns(q_net, "the Q-network")
     check_learns(target_net, "the target network")
     with torch.no_grad():
@@ -267,6 +278,7 @@ def check_greedy(function):
         (4, 1, 3, 0, 1),
     ):
         q_net, obs = _net(outputs, inputs), torch.randn(size, inputs)
+        obs[-1] = obs[0]
         with torch.no_grad():
             q_net[2].bias += shift
             q = q_net(obs)
@@ -283,6 +295,7 @@ def _check_greedy(function, q_net, obs, q, repetitions):
         )
     if isinstance(answer, torch.Tensor) and answer.requires_grad:
         raise WrongAnswer("these are values with a gradient; expected actions, which have none")
+    check_unchanged(q_net, before)
     again = [call(lambda batch: function(q_net, batch), obs) for _ in range(repetitions)]
     if any(not np.array_equal(np.asarray(a), np.asarray(again[0])) for a in again):
         raise WrongAnswer(
@@ -298,7 +311,6 @@ def _check_greedy(function, q_net, obs, q, repetitions):
     compare(answer, q.argmax(dim=1), "actions", mistakes, asked)
     if not number_kinds(answer) <= {"i", "u"}:
         raise WrongAnswer("the actions are right, but floats: an environment wants whole numbers")
-    check_unchanged(q_net, before)
 
 
 @exercise

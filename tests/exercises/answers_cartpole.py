@@ -20,10 +20,12 @@ from helpers.replay import Transition
 def columns_zip(transitions):
     c = Transition(*zip(*transitions, strict=True))
     return Transition(
-        torch.from_numpy(np.stack(c.obs)), torch.tensor(c.action),
-        torch.tensor(c.reward, dtype=torch.float32), torch.from_numpy(np.stack(c.next_obs)),
+        torch.from_numpy(np.stack(c.obs)),
+        torch.tensor(c.action),
+        torch.tensor(c.reward, dtype=torch.float32),
+        torch.from_numpy(np.stack(c.next_obs)),
         torch.tensor(c.terminated),
-    )  # fmt: skip
+    )
 
 
 def columns_fields(transitions):
@@ -31,10 +33,12 @@ def columns_fields(transitions):
         return torch.as_tensor(np.array([getattr(t, name) for t in transitions]), dtype=dtype)
 
     return Transition(
-        column("obs", torch.float32), column("action", torch.int64),
-        column("reward", torch.float32), column("next_obs", torch.float32),
+        column("obs", torch.float32),
+        column("action", torch.int64),
+        column("reward", torch.float32),
+        column("next_obs", torch.float32),
         column("terminated", torch.bool),
-    )  # fmt: skip
+    )
 
 
 def columns_stack(transitions):
@@ -271,8 +275,9 @@ def target_detach(q_net, reward, next_obs, terminated, gamma):
 
 def target_loop(q_net, reward, next_obs, terminated, gamma):
     rows = zip(reward, next_obs, terminated, strict=True)
-    return np.array([r.item() if t else r.item() + gamma * q_net(o).max().item()
-                     for r, o, t in rows])  # fmt: skip
+    return np.array(
+        [r.item() if t else r.item() + gamma * q_net(o).max().item() for r, o, t in rows]
+    )
 
 
 def best(q_net, next_obs):

@@ -22,8 +22,9 @@ def returns_backwards(rewards, gamma):
 
 
 def returns_sums(rewards, gamma):
-    return np.array([sum(gamma**k * r for k, r in enumerate(rewards[t:]))
-                     for t in range(len(rewards))])  # fmt: skip
+    return np.array(
+        [sum(gamma**k * r for k, r in enumerate(rewards[t:])) for t in range(len(rewards))]
+    )
 
 
 def returns_torch(rewards, gamma):
@@ -234,8 +235,11 @@ def choose_ties(q, epsilon, rng):
 
 def choose_noise(q, epsilon, rng):
     best = q == q.max()
-    return int((best * (1 + rng.random(len(q)))).argmax() if rng.random() >= epsilon
-               else rng.integers(len(q)))  # fmt: skip
+    return int(
+        (best * (1 + rng.random(len(q)))).argmax()
+        if rng.random() >= epsilon
+        else rng.integers(len(q))
+    )
 
 
 def choose_shares(q, epsilon, rng):

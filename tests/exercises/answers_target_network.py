@@ -11,7 +11,7 @@ from exercises.target_network import (
     check_soft_update,
     check_td_loss,
     check_td_target,
-)  # fmt: skip
+)
 
 # --- td_target --------------------------------------------------------------------------------
 
@@ -257,8 +257,11 @@ RIGHT = [
     (check_same_lag, RIGHT_LAGS),
 ]
 WRONG = [
-    (check_td_target, WRONG_TARGETS), (check_td_loss, WRONG_LOSSES),
-    (check_soft_update, WRONG_UPDATES), (check_greedy, WRONG_GREEDY),
-    (check_growth, WRONG_GROWTHS), (check_reported_score, WRONG_SCORES),
+    (check_td_target, WRONG_TARGETS),
+    (check_td_loss, WRONG_LOSSES),
+    (check_soft_update, WRONG_UPDATES),
+    (check_greedy, WRONG_GREEDY),
+    (check_growth, WRONG_GROWTHS),
+    (check_reported_score, WRONG_SCORES),
     (check_same_lag, WRONG_LAGS),
-]  # fmt: skip
+]

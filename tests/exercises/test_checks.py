@@ -1,5 +1,6 @@
 """Every exercise of every notebook: right answers pass, usual mistakes are told apart."""
 
+import time
 from pathlib import Path
 
 import nbformat
@@ -9,7 +10,8 @@ import torch
 
 from exercises import WrongAnswer, call, compare, exercise
 from exercises.cartpole import check_columns
-from exercises.target_network import check_soft_update
+from exercises.pong import check_transitions
+from exercises.target_network import check_greedy, check_soft_update, check_td_loss
 from tests.exercises import (
     answers_cartpole,
     answers_double_dueling,
@@ -20,6 +22,8 @@ from tests.exercises import (
     answers_rainbow,
     answers_target_network,
 )
+from tests.exercises.kinds import KINDS, changed
+from tests.exercises.stubborn import BATCHES, EXEMPT, FEWEST, FRACTIONS, STUBBORN
 from tools import execute as tool
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -57,6 +61,50 @@ def test_right_answers_pass(check, function, capsys):
 def test_usual_mistakes_are_told_apart(check, hint, function, capsys):
     solved, said = check(function), capsys.readouterr().out
     assert solved is False and "✗" in said and hint in said, said
+
+
+FORMS = {
+    "numpy, 32 bits": np.float32,
+    "numpy, 64 bits": np.float64,
+    "torch, 32 bits": lambda x: torch.tensor(x, dtype=torch.float32),
+    "torch, 64 bits": lambda x: torch.tensor(x, dtype=torch.float64),
+    "Python": lambda x: x.tolist(),
+}
+ONE_FORM = (check_td_loss, check_greedy, check_transitions)  # a gradient, actions, a mask
+ANY_FORM = [c for c in CHECKS if c in FRACTIONS + BATCHES and c not in ONE_FORM]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("check, right", [(c, f) for c, fs in RIGHT for f in fs if c in ANY_FORM])
+def test_right_answers_pass_in_any_form(check, right, form, capsys):
+    assert check(changed(right, FORMS[form])) is True, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("check, kind, what, answer", STUBBORN)
+def test_stubborn_answers_are_refused(check, kind, what, answer, capsys):
+    assert check(answer) is False, capsys.readouterr().out
+    assert torch.is_grad_enabled()
+
+
+def test_every_kind_of_stubborn_answer_is_tried_on_every_check_it_applies_to():
+    tried = {kind: {check for check, k, *_ in STUBBORN if k == kind} for kind in KINDS}
+    for kind, exempt in EXEMPT.items():
+        assert set(CHECKS) - tried[kind] == exempt, kind
+    for kind, fewest in FEWEST.items():
+        assert len(tried[kind]) >= fewest, kind
+    assert set(EXEMPT) | set(FEWEST) == set(KINDS)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_check_is_quick_and_gives_the_same_answer_again(check, capsys):
+    right = dict(RIGHT)[check][0]
+    said = []
+    for _ in range(2):
+        started = time.perf_counter()
+        check(right)
+        seconds = time.perf_counter() - started
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] and seconds < 0.6  # 0.3 on a machine with nothing else to do
 
 
 @pytest.mark.parametrize("check", CHECKS)
