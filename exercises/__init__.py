@@ -182,7 +182,7 @@ def _usual_slips(got, expected):
 
 
 def difference(got, expected, what, asked=None):
-    """Words for how two arrays of one shape differ: all of it if short, else the first place."""
+    """Say how two arrays of one shape differ: all the numbers if few, else the first place."""
     differs = ~np.isclose(got, expected, RELATIVE, ABSOLUTE)
     first = tuple(int(i) for i in np.argwhere(differs)[0:1].ravel())
     if not expected.ndim:

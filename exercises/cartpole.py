@@ -48,7 +48,7 @@ def _check_batch(answer, rows):
     if len(answer) != 5:
         raise WrongAnswer(
             "expected the five columns obs, action, reward, next_obs, terminated; got "
-            f"{len(answer)} things"
+            f"{len(answer)} results"
         )
     if not isinstance(answer, Transition):
         raise WrongAnswer(

@@ -214,8 +214,8 @@ def check_transitions(function):
         compare(answer, after(over), "stored steps", mistakes)
         if number_kinds(answer) != {"b"}:
             raise WrongAnswer(
-                "the steps are right, but 0 and 1 instead of False and True: expected a Boolean "
-                "mask.\n  As an index, 0s and 1s would choose steps 0 and 1."
+                "the steps are right, but marked with 0 and 1: expected a Boolean mask, True or "
+                "False.\n  Used as an index, 0s and 1s select steps 0 and 1."
             )
 
 

@@ -166,8 +166,8 @@ def check_probabilities(function):
         answer = call(function, errors, alpha, epsilon)
         if np.isnan(as_array(answer)).any():
             raise WrongAnswer(
-                "some are NaN, as a power of a negative number is. A negative error is a "
-                "surprise, too: take the absolute value first."
+                "some probabilities are NaN: a negative number has no fractional power.\n  A "
+                "negative error is a surprise, too: take the absolute value first."
             )
         compare(answer, _share(powers), "probabilities", mistakes)
 
@@ -272,7 +272,7 @@ def check_find(function):
         compare(answers, expected, "the index", mistakes, asked)
         if not number_kinds(answers) <= {"i", "u"}:
             raise WrongAnswer(
-                f"the index is right, but {answers[0]!r} is no whole number: it cannot index an "
+                f"the index is right, but {answers[0]!r} is not a whole number: it cannot index an "
                 "array.\n  Use `int(…)`."
             )
 

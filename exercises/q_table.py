@@ -482,11 +482,13 @@ def check_bins(function):
                 np.round((np.array(values) - low) / (high - low) * (count - 1)).clip(0, count - 1),
             ),
         ]
-        asked = [f"value {v:.4g} ({low:g} to {high:g} in {count} bins)" for v in values]
+        asked = [
+            f"value {v:.4g} ({low:g} to {high:g} in {count} bin{'s' * (count > 1)})" for v in values
+        ]
         answers = call_each(function, [(v, low, high, count) for v in values], asked)
         compare(answers, raw.clip(0, count - 1), "bins", mistakes, asked)
         if not number_kinds(answers) <= {"i", "u"}:
             raise WrongAnswer(
-                f"the bin is right, but {answers[0]!r} is no whole number: it cannot index a "
+                f"the bin is right, but {answers[0]!r} is not a whole number: it cannot index a "
                 "table.\n  Use `int(…)`."
             )

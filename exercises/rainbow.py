@@ -137,11 +137,18 @@ def check_c51_loss(function):
         _check_c51_loss(function, target, spread * torch.randn(size, atoms) + shift)
 
 
+def _results(answer):
+    """What a function returned, in words."""
+    if not isinstance(answer, (tuple, list)):
+        return f"one {type(answer).__name__}"
+    return f"a {type(answer).__name__} of {len(answer)}: {[type(x).__name__ for x in answer]}"
+
+
 def _check_c51_loss(function, target, logits):
     """``check_c51_loss`` for one batch."""
     answer = call(function, target, logits)
     if not isinstance(answer, (tuple, list)) or len(answer) != 2 or any(map(is_missing, answer)):
-        raise WrongAnswer("expected two results: return cross_entropy, kl")
+        raise WrongAnswer(f"expected two results, got {_results(answer)}: return cross_entropy, kl")
     if np.isnan(as_array(answer[0])).any():
         raise WrongAnswer(
             "the cross-entropy is NaN: a logit can be negative and then has no logarithm. "

@@ -47,9 +47,9 @@ def check_growth(function):
             ("The sign is wrong: w moves towards its target.", 1 - rate * (gamma * ratio - 1)),
             ("The step size is missing.", 1 + (gamma * ratio - 1)),
             ("That is the change of w divided by w; add the 1.", rate * (gamma * ratio - 1)),
-            ("The old value stays in part: w moves from w, not from 0.", rate * gamma * ratio),
+            ("Part of the old value stays: w moves from w, not from 0.", rate * gamma * ratio),
             ("That leaves out k: Q(s') is k · w.", 1 + rate * (gamma - 1)),
-            ("w also has to give way: the error is target − w.", 1 + rate * gamma * ratio),
+            ("The old value is not subtracted: the error is target − w.", 1 + rate * gamma * ratio),
         ],
         asked,
     )
@@ -361,7 +361,7 @@ def check_reported_score(function):
 @exercise
 def check_same_lag(function):
     """``function(tau)``: the hard period with the same mean age of the weights."""
-    cases = [0.02, 0.005, 0.1, 0.5, 1.0, 0.3, 0.07, 0.9, 1]
+    cases = [0.02, 0.005, 0.1, 0.5, 1.0, 0.3, 0.07, 0.9, 0.93, 1]
     tau = np.array(cases)
     asked = [f"τ = {t:g}" for t in cases]
     answers = call_each(function, [(t,) for t in cases], asked)

@@ -69,7 +69,7 @@ WRONG_COLUMNS = {
     "`Transition(*columns)`": lambda ts: tuple(columns_zip(ts)),
     "cannot be used here": lambda ts: 5,
     "expected `terminated` as bool": with_column(terminated=lambda c: c.terminated.float()),
-    "things": lambda ts: columns_zip(ts)[:4],
+    "got 4 results": lambda ts: columns_zip(ts)[:4],
     "`obs`": with_column(obs=lambda c: c.next_obs),
 }
 
@@ -324,9 +324,9 @@ def fit_with_shapes(q_net, optimizer, batch, target):
     fit_gather(q_net, optimizer, batch, target)
 
 
-def fit_twice(*given):
-    fit_gather(*given)
-    fit_gather(*given)
+def fit_twice(*arguments):
+    fit_gather(*arguments)
+    fit_gather(*arguments)
 
 
 def fit_late_zero(q_net, optimizer, batch, target):
@@ -359,7 +359,7 @@ WRONG_FITS = {
     "add up": fit(order="bs"),
     "`optimizer.step()` ran": fit(order="bzs"),
     "there are gradients": fit(order="zb"),
-    "did not move.\n  Call `loss.backward()`": lambda *given: 0.5,
+    "did not move.\n  Call `loss.backward()`": lambda *arguments: 0.5,
     "That is the squared error": fit(F.mse_loss),
     "half the squared": fit(lambda p, t: 0.5 * F.mse_loss(p, t)),
     "the sum of the losses": fit(lambda p, t: F.smooth_l1_loss(p, t, reduction="sum")),

@@ -179,7 +179,7 @@ WRONG = [
             "after the division": lambda e, a, eps: shares(e, 1.0, eps) ** a,
             "take the absolute value": lambda e, a, eps: shares(np.maximum(e, 0), a, eps),
             "not by the largest": lambda e, a, eps: shares(e, a, eps) / shares(e, a, eps).max(),
-            "some are NaN": signed_shares,
+            "some probabilities are NaN": signed_shares,
             "not before": lambda e, a, eps: shares(e + eps, a, 0.0),
             "not its square": lambda e, a, eps: shares(e**2, a, eps),
             "softmax": lambda e, a, eps: torch.softmax(torch.tensor((np.abs(e) + eps) ** a), dim=0),

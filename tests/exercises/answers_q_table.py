@@ -209,7 +209,7 @@ def episode_of_whole_reset(env, choose_action, learn):
 
 WRONG_EPISODES = {
     "two things": episode_of_whole_reset,
-    "the last one too": lambda *given: episode_while_true(*given) - 1,
+    "the last one too": lambda *arguments: episode_while_true(*arguments) - 1,
     "*before* the step": episode_with(lambda o, a, r, n, end, clock: (o, a, r, o, end)),
     "replaced by `next_obs`": episode_with(lambda o, a, r, n, end, clock: (n, a, r, n, end)),
     "not the future": episode_with(lambda o, a, r, n, end, clock: (o, a, r, n, end or clock)),
@@ -308,7 +308,7 @@ WRONG_BINS = {
     "out of the table": lambda v, lo, hi, n: np.floor((v - lo) / (hi - lo) * n),
     "expected bins: 0 for value -6.4": lambda v, lo, hi, n: int((v - lo) / (hi - lo) * n),
     "first and the last bin": lambda v, lo, hi, n: int(max((v - lo) / (hi - lo) * n, 0)),
-    "is no whole number": lambda v, lo, hi, n: np.floor((v - lo) / (hi - lo) * n).clip(0, n - 1),
+    "is not a whole number": lambda v, lo, hi, n: np.floor((v - lo) / (hi - lo) * n).clip(0, n - 1),
     "(1 to 11 in 5 bins)": lambda v, lo, hi, n: bin_floor(v, -hi, hi, n),
     "start at 1": lambda v, lo, hi, n: bin_floor(v, lo, hi, n) + 1,
     "one bin too many": lambda v, lo, hi, n: int(min(max((v - lo) / (hi - lo) * n, 0), n)),

@@ -172,8 +172,8 @@ WRONG = [
     (
         check_project,
         {
-            "That atom should get all of it": lambda *given: by_floor(*given, lose=True),
-            "*closer* atom": lambda *given: by_floor(*given, swap=True),
+            "That atom should get all of it": lambda *arguments: by_floor(*arguments, lose=True),
+            "*closer* atom": lambda *arguments: by_floor(*arguments, swap=True),
             "closest atom": nearest,
             "beyond an end is lost; the atom at that end should get it": lambda p, r, d, s: (
                 by_nearness(

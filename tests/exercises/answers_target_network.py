@@ -165,7 +165,7 @@ WRONG_GROWTHS = {
     "add the 1": lambda k, g, a: a * (g * k - 1),
     "not from 0": lambda k, g, a: a * g * k,
     "leaves out k": lambda k, g, a: 1 + a * (g - 1),
-    "give way": lambda k, g, a: 1 + a * g * k,
+    "not subtracted": lambda k, g, a: 1 + a * g * k,
     "expected factor": lambda k, g, a: 1.04,
 }
 

@@ -517,7 +517,6 @@ NOTEBOOK_2 = [
     (check_ring, FORBIDDEN, "del of the first", RingDelete),
     (check_ring, FORBIDDEN, "insert at the front", RingInsert),
     (check_ring, FORBIDDEN, "a shift", RingRoll),
-    (check_ring, FORBIDDEN, "a slice", answers_cartpole.RingSlice),
     (check_pick, CONSTANT, "three actions", lambda q, a: (q * F.one_hot(a, 3)).sum(1)),
     (
         check_pick,

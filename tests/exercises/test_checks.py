@@ -109,8 +109,8 @@ def test_a_check_is_quick_and_gives_the_same_answer_again(check, capsys):
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_an_unsolved_exercise_is_open_and_stops_nothing(check, capsys):
-    assert check(lambda *given: ...) is None
-    assert check(lambda *given: None) is None
+    assert check(lambda *arguments: ...) is None
+    assert check(lambda *arguments: None) is None
     assert "still open" in capsys.readouterr().out
 
 
@@ -146,14 +146,14 @@ def test_an_error_that_cannot_be_shown_stops_nothing(capsys):
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_not_implemented_is_open(check, capsys):
-    def begun(*given):
+    def begun(*arguments):
         raise NotImplementedError
 
     assert check(begun) is None
     assert "still open" in capsys.readouterr().out
 
 
-def test_a_change_in_place_without_a_return_is_told(capsys):
+def test_a_change_in_place_without_a_return_is_named(capsys):
     def clipped(values):
         values[:] = np.clip(values, -1, 1)
 
@@ -166,7 +166,7 @@ def test_a_change_in_place_without_a_return_is_told(capsys):
 
 
 def test_the_random_numbers_of_the_learner_go_on_as_before():
-    def draws(*given):
+    def draws(*arguments):
         torch.rand(5)
 
     torch.manual_seed(0)
