@@ -281,7 +281,7 @@ for name, column in zip(batch._fields, batch, strict=True):
 # **Exercise 2.2** (●●○, 8 min). By hand first: reward 0, γ = 0.9, next Q-values
 # −0.5 and −0.2. What is the target if the game goes on, and if it has
 # terminated? Then write it for a batch, with `terminated` as 1.0 or 0.0.
-# Compute it under `torch.no_grad()`, so that no gradient flows through it.
+# No gradient may flow through it: compute it under `torch.no_grad()`.
 
 # %%
 from exercises.cartpole import check_target

@@ -1521,7 +1521,7 @@ check_td_loss(my_td_loss)
 # **Exercise 3.8** (●●●, 15 min). A soft target mixes the Q-networks of many
 # updates ago: those of $k$ updates ago count with weight $\tau(1-\tau)^k$. A
 # hard target is 0 to $C-1$ updates old. For which $C$ do both have the same
-# mean age?
+# mean age? ($C$ need not be a whole number.)
 
 # %%
 from exercises.target_network import check_same_lag

@@ -348,8 +348,8 @@ for alpha in (0.0, 0.5, 1.0):
 
 # %% [markdown]
 # **Exercise 6.3** (●●○, 10 min). On which index does a number fall? First by
-# hand, in the tree above: 0.2, 3.9 and 9.99. Then write a function without a
-# tree; it may be slow. An index with priority 0 must never be drawn.
+# hand, in the tree above: 0.2, 3.9 and 9.99. Then write it as a plain function;
+# it may be slow. An index with priority 0 must never be drawn.
 
 # %%
 from exercises.prioritized_nstep import check_find
