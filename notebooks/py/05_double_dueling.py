@@ -1113,10 +1113,6 @@ display(image)
 # mini-batch it learns from. Right after a copy both networks are equal and the
 # correction is 0; it then grows until the next copy. So it has to be averaged
 # over whole cycles between copies, and not over a few moments.
-#
-# The files without a column `correction` are older: they have the same
-# settings, but at each evaluation the training also drew 1,000 transitions from
-# its memory, so a rerun uses different random numbers.
 
 
 # %%
@@ -1194,7 +1190,7 @@ VARIANTS = {
 # @title The correction during training
 figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
 for name, colour, label in (
-    ("correction_dqn", "#1f4e8c", "2 actions, mean"),
+    ("dqn", "#1f4e8c", "2 actions, mean"),
     ("dqn_16", "#e8743b", "16 actions, mean"),
 ):
     draw_seeds(axes, name, "correction", colour, label)
@@ -1204,9 +1200,9 @@ axes.legend(fontsize=9)
 show(figure, "05_correction")
 rows = []
 for title, name in {
-    "2 actions, −1 for the fall": "correction_dqn",
+    "2 actions, −1 for the fall": "dqn",
     "16 actions, −1 for the fall": "dqn_16",
-    "16 actions, 1 per agent step": "correction_plain_dqn_16",
+    "16 actions, 1 per agent step": "plain_dqn_16",
 }.items():
     values = 100 * late(name, "correction")
     rows.append([title, len(values), with_interval(values, ".2f")])

@@ -105,7 +105,8 @@ from helpers.runtime import seed_everything
 from tools.definitions import load_definitions
 
 nb = load_definitions(
-    "06_prioritized_nstep", ["ARENA", "Agent", "Environment", "VARIANTS"]
+    "06_prioritized_nstep",
+    ["ARENA", "Agent", "Environment", "VARIANTS", "UniformBrain"],
 )
 torch.set_num_threads(1)
 noise = np.random.default_rng(1)
