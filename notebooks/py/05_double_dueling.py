@@ -754,7 +754,8 @@ check_learned(
 
 # %% [markdown]
 # **Is mine normal?** Here is this training among 19 other seeds. Almost any
-# curve is normal: at every point some seed is at 500 and another below 170.
+# curve is normal: at nearly every point some seed is at 500 and another below
+# 280.
 
 # %% tags=["hide-input"]
 # @title My training among other seeds
@@ -955,9 +956,9 @@ show_comparison(titles, pairs, forms)
 # that the two networks are at most 64 updates apart and share errors.
 #
 # But Double DQN does not play better. With 2 actions no difference is shown.
-# With 16 it plays *worse*: its last agents balance for 134 fewer steps (61 to
-# 211). We do not know why; only that less overestimation did not help. The
-# row of 16 against 2 actions mixes two recordings, so read it with care.
+# With 16 it plays *worse*: 66 fewer agent steps over the second half (25 to
+# 105), and 134 fewer at the end (61 to 211). We do not know why; only that less
+# overestimation did not help.
 
 # %% [markdown]
 # ## Do they play better?
@@ -993,10 +994,10 @@ show(
 )
 
 # %% [markdown]
-# No difference survives the correction for these 12 comparisons. The largest
-# difference in episode length is that of dueling without the mean: its last
-# agents balance for 63 fewer steps (13 to 122). DQN's last agents balance for
-# all 500 steps on all 20 seeds, so only the speed of learning could improve.
+# No difference survives the correction for these 12 comparisons. The largest in
+# episode length is that of both changes together: their last agents balance for
+# 82 more steps (18 to 155). It may be luck: DQN's own last agents end anywhere
+# between 105 and 500.
 
 # %% [markdown]
 # Do agents with higher predictions play worse? Compare seeds *within* a method.
@@ -1038,12 +1039,12 @@ show_correlations(titles, ["score [agent steps]"])
 
 # %% [markdown]
 # None of the four survives Holm's correction, so no relation is shown here.
-# With another reward, three of eight survive (see *Going deeper*).
+# With another reward, one of eight survives (see *Going deeper*).
 
 # %% [markdown]
 # ## What you should see
 #
-# Normal: predictions (fourth entry in `both.curve`) above 0 within 7,500 agent
+# Normal: predictions (fourth entry in `both.curve`) above 0 within 5,000 agent
 # steps, and scores that drop to about 100 and recover. Two common failures:
 # Double DQN predicts exactly what DQN does, because the target network also
 # selects; V has no meaning, because the mean was taken over the batch
@@ -1213,10 +1214,10 @@ show_table(["DQN", "seeds", "100 × mean correction"], rows)
 # learning rate does. If it were the same in every state, predictions would be
 # lower by $1+\gamma+\gamma^2+\dots=100$ times the correction. The table shows
 # this product, averaged over the second half of the training. Take 16 actions.
-# With a reward of 1 per step (below) it is 6.3 (5 seeds), more than the 4.6 by
-# which Double DQN predicts less (20 seeds). With −1 for the fall it is 0.6,
-# less than 1.6. So the simple sum explains neither. One reason may be that
-# corrections differ between states and times.
+# With a reward of 1 per step (below) it is 6.2, close to the 6.1 by which
+# Double DQN predicts less. With −1 for the fall it is 0.55, a third of the 1.6
+# by which Double DQN predicts less. So the simple sum fits only one of the two.
+# One reason may be that corrections differ between states and times.
 
 # %% [markdown]
 # ### V and A over many states
@@ -1277,20 +1278,19 @@ show_comparison(plain, pairs, forms)
 show_correlations(plain, ["score [agent steps]", "last score"])
 
 # %% [markdown]
-# With 16 actions Double DQN predicts 4.6 less (3.2 to 5.9); with 2 actions no
+# With 16 actions Double DQN predicts 6.1 less (5.0 to 7.2); with 2 actions no
 # difference is shown. Predicting less is not overestimating less: with 16
-# actions the prediction exceeds the actual return by 6.8 for Double DQN and by
-# 5.5 for DQN. The difference, +1.3 (−4.9 to 7.7), shows no reduction, perhaps
-# because Double DQN's agents also fall earlier. The last scores differ a lot:
-# 126 steps less for Double DQN with 16 actions (45 to 207), 111 more with 2 (8
-# to 213). Neither survives the correction for 9 comparisons. The first agrees
-# with what we saw with −1 for the fall. The second does not: there the
-# difference was −21.
+# actions the prediction exceeds the actual return by 9.4 for Double DQN and by
+# 7.5 for DQN. The difference, +1.8 (−5.2 to 9.0), shows no reduction, perhaps
+# because Double DQN's agents also fall earlier. With 16 actions, Double DQN's
+# last agents again balance for fewer steps: 119 (16 to 215), but this does not
+# survive the correction for 9 comparisons. With 2 actions no difference is
+# shown: +25 (−61 to 111).
 
 # %% [markdown]
 # Within each method, agents that predict more tend to score less: all eight
-# correlations are negative, and three survive. They do not show which of the
-# two causes the other.
+# correlations are negative, and one survives. They do not show which of the two
+# causes the other.
 
 # %% [markdown]
 # ### Differences from the papers

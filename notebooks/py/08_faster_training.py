@@ -669,10 +669,10 @@ rows.append(
 show_table(["µs per agent step", "notebook 3", "here", "gain"], rows)
 
 # %% [markdown]
-# An agent step costs about a third of what it did. Halving the updates saves
-# the most, because it also halves the draws. Then come the columns, and asking
-# once for eight carts. (In a loop, each part takes longer than alone in the
-# tables above: other code uses the caches too.)
+# An agent step costs less than a third of what it did. Halving the updates
+# saves the most, because it also halves the draws. Then come the columns, and
+# asking once for eight carts. (In a loop, each part takes longer than alone in
+# the tables above: other code uses the caches too.)
 
 # %% [markdown]
 # ## Train
@@ -981,8 +981,8 @@ corrected = show_differences(variants, 475, np.random.default_rng(0))
 # 3,252 agent steps earlier than eight (1,127 to 5,626), and with 16 updates the
 # mean was 39 higher (7 to 71) than with 8. Neither survives the correction, and
 # both make an agent step almost twice as expensive. With 16 updates, that costs
-# more seconds than it saves (1.6 times the recipe's, 1.2 to 2.2); with one
-# cart, no difference in seconds is shown (1.1 times, 0.9 to 1.5).
+# more seconds than it saves (1.5 times the recipe's, 1.1 to 2.1); with one
+# cart, no difference in seconds is shown (1.1 times, 0.8 to 1.4).
 
 # %% [markdown]
 # So two of the five settings pay off: 3-step returns save agent steps, and half
