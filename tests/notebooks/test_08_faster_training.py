@@ -332,8 +332,9 @@ def test_the_target_follows_with_every_update(nb):
         nb["PongConfig"](), channels=(4, 4, 4), hidden=16, num_envs=2, train_every=2, capacity=64
     )
     agent = nb["PongAgent"](replace(config, batch=2, tau=0.25), 6, CPU, np.random.default_rng(0))
+    obs = np.zeros((2, 4, 84, 84), np.uint8)
     for t in range(8):
-        obs = np.full((2, 4, 84, 84), t, np.uint8)
+        obs = np.concatenate([obs[:, 1:], np.full((2, 1, 84, 84), t, np.uint8)], axis=1)
         agent.memorize(obs, np.zeros(2, int), np.ones(2), np.zeros(2, bool), np.zeros(2, bool))
     brain = agent.brain
     for _ in range(2):

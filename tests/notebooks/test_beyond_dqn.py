@@ -27,7 +27,8 @@ def definitions(which, text="", broken=""):
     source = SOURCES[which].read_text(encoding="utf-8")
     if text:
         source = planted(source, text, broken)
-    nb = define(source, [*ablate.NOTEBOOKS[which][1], "DQN"])
+    more = ["DQN", "switched_brain"] if which.startswith("07") else ["DQN"]
+    nb = define(source, [*ablate.NOTEBOOKS[which][1], *more])
     if "draw" in nb:  # notebook 07 puts its Brain together in pieces
         nb["Brain"].draw, nb["Brain"].update = nb["draw"], nb["update"]
     return nb
@@ -232,7 +233,9 @@ class Games:
         self.time, self.closed = 0, False
 
     def obs(self):
-        return np.full((8, 4, 84, 84), self.time, np.uint8)
+        times = self.time + np.arange(-3, 1)
+        times[times < self.time - self.time % 7] = 0  # of the game before: black
+        return np.broadcast_to(times.astype(np.uint8)[:, None, None], (8, 4, 84, 84)).copy()
 
     def reset(self, seed=None):
         return self.obs(), {}
