@@ -16,6 +16,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
+for name in ("MPLBACKEND", "SDL_VIDEODRIVER", "SDL_AUDIODRIVER"):  # set for the unit tests
+    os.environ.pop(name, None)  # the kernels here choose their own, as a learner's do
+
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "build" / "screenshots"
 PARTS = ("notebooks", "helpers", "exercises", "tools", "results", "checkpoints", "pictures")
