@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
 from helpers.runtime import ROOT
 from tools import execute as tool
@@ -95,18 +95,35 @@ def opened(name, repository, tag):
 def execute(notebook, folder):
     """Run a notebook in the Colab-like kernel; raises if a cell does."""
     resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, kernel_name="colab", timeout=600, resources=resources).execute()
+    NotebookClient(notebook, kernel_name="colab", timeout=180, resources=resources).execute()
+
+
+def once_more_if_lost(work):
+    """Do some work; if it waits for a cell in vain, do it all again, once.
+
+    Now and then the reply of this old ipykernel does not reach today's client: the kernel is idle
+    and answers other requests, and the client waits. No cell here takes longer than a minute.
+    """
+    try:
+        return work()
+    except CellTimeoutError:
+        return work()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_file_alone_fetches_the_published_course_and_runs(colab, name):
-    subprocess.run([PYTHON, "-m", "pip", "uninstall", "-qy", "pyvirtualdisplay"], check=True)
-    before = versions()
-    notebook, setup = opened(name, ADDRESS, TAG)
-    again = copy.deepcopy(setup)
-    again["id"] = "again"
-    notebook.cells.insert(notebook.cells.index(setup) + 1, again)  # running it twice does no harm
-    execute(notebook, colab)
+    def fetch_and_run():
+        shutil.rmtree(colab / "dqn-ladder", ignore_errors=True)
+        subprocess.run([PYTHON, "-m", "pip", "uninstall", "-qy", "pyvirtualdisplay"], check=True)
+        before = versions()
+        notebook, setup = opened(name, ADDRESS, TAG)
+        again = copy.deepcopy(setup)
+        again["id"] = "again"
+        notebook.cells.insert(notebook.cells.index(setup) + 1, again)  # twice does no harm
+        execute(notebook, colab)
+        return before, notebook, setup, again
+
+    before, notebook, setup, again = once_more_if_lost(fetch_and_run)
     assert "installing pyvirtualdisplay" in text(setup)
     assert "installing" not in text(again)
     assert versions() == before
@@ -125,5 +142,5 @@ def test_an_unpublished_course_is_not_fetched_but_can_be_uploaded(colab, reposit
         execute(notebook, colab)
     assert list(Path(colab).iterdir()) == []  # nothing was fetched
     shutil.copytree(repository, Path(colab) / "dqn-ladder")
-    execute(notebook, colab)
+    once_more_if_lost(lambda: execute(notebook, colab))
     assert "Run All trains" in text(setup)
