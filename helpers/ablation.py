@@ -177,7 +177,7 @@ def show_differences(variants, goal, rng, digits=0):
     Args:
         variants: ``{title: curves}``, curves as in ``figures_per_seed``; all of the same seeds.
         goal: greedy mean that counts as solved.
-        rng: numpy ``Generator`` for intervals and tests.
+        rng: numpy ``Generator`` for the intervals.
         digits: decimals of greedy means.
 
     Returns:

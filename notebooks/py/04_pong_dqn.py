@@ -911,7 +911,7 @@ class Environment:
 # again to refill the memory.
 
 
-# %% tags=["hide-input"]
+# %%
 # @title Save a training
 def state(self):
     """The actions, and everything that playing them again does not restore."""
@@ -931,7 +931,7 @@ def state(self):
     }
 
 
-# %% tags=["hide-input"]
+# %%
 # @title Resume a training
 from helpers.atari import replay_actions
 

@@ -837,9 +837,9 @@ show(figure, "05_predicted")
 
 # %% [markdown]
 # A **p-value** is the probability of a mean difference at least this far from 0
-# if the method made no difference; we get it by flipping the signs of the
-# differences at random. We make **multiple comparisons**: even if nothing
-# differs, about one in twenty has p < 0.05 by luck alone. **Holm's correction**
+# if the method made no difference; we get it by trying every choice of the
+# differences' signs. We make **multiple comparisons**: even if nothing differs,
+# about one in twenty has p < 0.05 by luck alone. **Holm's correction**
 # multiplies the smallest of $m$ p-values by $m$, the next by $m-1$, and so on;
 # no value may be smaller than the one before. A star marks what is still below
 # 0.05.

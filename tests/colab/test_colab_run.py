@@ -4,6 +4,7 @@ import copy
 import json
 import shutil
 import subprocess
+import warnings
 from pathlib import Path
 
 import nbformat
@@ -106,7 +107,8 @@ def once_more_if_lost(work):
     """
     try:
         return work()
-    except CellTimeoutError:
+    except CellTimeoutError as error:
+        warnings.warn(f"waited in vain, trying once more: {error}", stacklevel=2)
         return work()
 
 
