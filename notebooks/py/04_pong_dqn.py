@@ -912,7 +912,6 @@ class Environment:
 
 
 # %%
-# @title Save a training
 def state(self):
     """The actions, and everything that playing them again does not restore."""
     brain = self.agent.brain
@@ -932,7 +931,6 @@ def state(self):
 
 
 # %%
-# @title Resume a training
 from helpers.atari import replay_actions
 
 

@@ -981,8 +981,8 @@ corrected = show_differences(variants, 475, np.random.default_rng(0))
 # 3,252 agent steps earlier than eight (1,127 to 5,626), and with 16 updates the
 # mean was 39 higher (7 to 71) than with 8. Neither survives the correction, and
 # both make an agent step almost twice as expensive. With 16 updates, that costs
-# more seconds than it saves (1.5 times the recipe's, 1.1 to 2.1); with one
-# cart, no difference in seconds is shown (1.1 times, 0.8 to 1.4).
+# more seconds than it saves (1.6 times the recipe's, 1.2 to 2.2); with one
+# cart, no difference in seconds is shown (1.1 times, 0.8 to 1.5).
 
 # %% [markdown]
 # So two of the five settings pay off: 3-step returns save agent steps, and half
@@ -1094,7 +1094,7 @@ class PongNetwork(nn.Module):
         nn.init.orthogonal_(self.layers[-1].weight, gain=0.01)
 
     def centre(self, obs):
-        """Bytes (B, 4, 84, 84) to floats around 0; the ball is about 1."""
+        """Bytes (B, 4, 84, 84) to floats around 0; the ball is about 2."""
         return (obs.float() - self.mean_frame) / 64
 
     def forward(self, obs):
