@@ -20,8 +20,8 @@
 # [7 Rainbow](07_rainbow.ipynb) → [8 faster training](08_faster_training.ipynb)
 #
 # *45 minutes to read and run, 40 minutes of exercises. Quick mode: a minute.
-# Full mode trains the agent in about 20 minutes on two idle CPU cores, and can
-# be interrupted.*
+# Full mode trains the agent in 20 to 27 minutes on two CPU cores, and can be
+# interrupted.*
 
 # %% tags=["setup", "hide-input"]
 import sys
@@ -348,8 +348,8 @@ print("stored:    ", stored.astype(int))
 # ## A replay memory that stores frames
 #
 # A transition holds two observations of 4 × 84 × 84 numbers. Three facts save
-# memory: a pixel fits into one byte, the next observation is also the first one
-# of the next transition, and neighbouring stacks share three of four frames.
+# memory: a pixel fits into one byte, the next observation is also where the
+# next transition starts, and neighbouring stacks share three of four frames.
 
 # %% [markdown]
 # **Exercise 4.4** (●○○, 4 min). Guess first, then compute: how many bytes do
@@ -453,10 +453,10 @@ for name, column in batch._asdict().items():
 print(f"{memory.nbytes / memory.capacity:,.0f} bytes per transition")
 
 # %% [markdown]
-# Two columns are new. `reward` is the discounted sum of the next three rewards,
-# and `discount` multiplies the value after them: γ³, or 0 if the game ended.
-# These **3-step returns** ([notebook 6](06_prioritized_nstep.ipynb)) carry a
-# point back three steps at once.
+# Two columns differ. `reward` is now the discounted sum of the next three
+# rewards, and `discount` multiplies the value after them: γ³, or 0 if the game
+# ended. These **3-step returns** ([notebook 6](06_prioritized_nstep.ipynb))
+# carry a point back three steps at once.
 #
 # ## A convolutional network
 #
@@ -469,7 +469,7 @@ print(f"{memory.nbytes / memory.capacity:,.0f} bytes per transition")
 
 # %% [markdown]
 # **Exercise 4.6** (●○○, 4 min). Write this formula as a function. The network's
-# filters have 8, 4 and 3 pixels, with strides 4, 2 and 1. How large is the
+# filters are 8, 4 and 3 pixels wide, with strides 4, 2 and 1. How large is the
 # output of the third?
 
 
@@ -657,8 +657,8 @@ for network, (_, label) in looks.items():
 print(f"always the average:            {ignorant:.4f}")
 
 # %% [markdown]
-# The dashed line is the loss of a network that always predicts the average
-# reward (0.029). After 800 updates, pictures divided by 255 give 0.022 to 0.027
+# The dashed line (0.029) is the loss of a network that always predicts the
+# average reward. After 800 updates, pictures divided by 255 give 0.022 to 0.027
 # (three seeds), pictures divided by 64 give 0.015 to 0.019, and centred ones
 # 0.002 to 0.003. At this learning rate, the scale helps a little and centring
 # much more.
@@ -712,8 +712,8 @@ if QUICK:
 
 # %% [markdown]
 # The target is the one of notebook 3, with a discount $d$ from the memory: γ³,
-# or 0 if the game ended. The loss is the squared error, which learns the mean
-# return; Huber's would learn something closer to the median.
+# or 0 if the game ended. The loss is the squared error, which is smallest at
+# the mean return.
 #
 # $$y = r + d \cdot \max_{a'} Q_{\text{target}}(s', a'),
 # \qquad L = \tfrac{1}{2}\,\bigl(Q(s, a) - y\bigr)^2$$
@@ -1069,7 +1069,7 @@ if not QUICK:
 # of 20, about 50,000 agent steps, so they lag). In full mode, your own training
 # is black. The dashed line is the goal of 18 points that notebook 8 uses.
 # Training stops early once ten greedy games average 20 points. These runs took
-# 20 to 27 minutes; an earlier one stopped after 18, on two idle cores
+# 20 to 27 minutes; an earlier one stopped after 18 minutes, on two idle cores
 # (`results/04_pong_dqn_two_threads.csv`).
 
 
@@ -1180,11 +1180,11 @@ for key in ("agent_steps", "updates", "minutes", "hardware", "greedy_mean"):
 # A score means little without its **protocol**. The emulator has no randomness
 # of its own: games differ only in the wait at the start. There are just 29
 # waits, so a greedy agent plays at most 29 different games and can rely on
-# that: our ten test games are 7 different ones, the 20 in the table's first row
-# 14. Machado et al. ([2018](https://arxiv.org/abs/1709.06009)) therefore
-# recommend **sticky actions**: in every frame, the console repeats the previous
-# action with probability 0.25. This is the default of `ALE/Pong-v5`. Neither
-# our agent nor the paper's was trained with them.
+# that: among the 20 in the table's first row, only 14 are different. Machado et
+# al. ([2018](https://arxiv.org/abs/1709.06009)) therefore recommend **sticky
+# actions**: in every frame, the console repeats the previous action with
+# probability 0.25. This is the default of `ALE/Pong-v5`. Neither our agent nor
+# the paper's was trained with them.
 
 # %%
 PROTOCOLS = [
@@ -1339,10 +1339,10 @@ assert score > 0
 # %% [markdown]
 # ## Going deeper
 #
-# **Differences from the paper.** Every number is in the unit that is given.
-# "Frames" in the paper's table of settings are agent steps: its training of 50
-# million agent steps is 200 million emulator frames, ours of 200,000 agent
-# steps is 800,000 emulator frames.
+# **Differences from the paper.** Every number is given with its unit. "Frames"
+# in the paper's table of settings are agent steps: its training of 50 million
+# agent steps is 200 million emulator frames, ours of 200,000 agent steps is
+# 800,000 emulator frames.
 #
 # | | Here | Mnih et al. 2015 |
 # |---|---|---|
@@ -1362,9 +1362,10 @@ assert score > 0
 # | test | ε = 0, not sticky | ε = 0.05, not sticky |
 #
 # Their published code settles two units. ε falls over 1,000,000 *agent steps*,
-# which the table calls frames. And the target is copied every 10,000 *agent
-# steps*, where the table says parameter updates. With their ε, an agent still
-# acts mostly at random after 200,000 agent steps, our whole training:
+# which the paper's table calls frames. And the target is copied every 10,000
+# *agent steps*, where the paper's table says parameter updates. With their ε,
+# an agent still acts mostly at random after 200,000 agent steps, our whole
+# training:
 
 # %% tags=["hide-input"]
 # @title Exploration, here and in the paper

@@ -399,7 +399,7 @@ for begin in (-10, 0, 10):
 # %% [markdown]
 # ## The network and its configuration
 #
-# The settings are those of [notebook 3](03_target_network.ipynb), with a
+# The settings are those of [notebook 3](03_target_network.ipynb), including its
 # reward of −1 for the fall and 0 otherwise.
 
 # %%
@@ -957,7 +957,7 @@ show_comparison(titles, pairs, forms)
 #
 # But Double DQN does not play better. With 2 actions no difference is shown.
 # With 16 it plays *worse*: 66 fewer agent steps over the second half (25 to
-# 105), and 134 fewer at the end (61 to 211). We do not know why; only that less
+# 105), and 134 fewer at the end (61 to 211). We do not know why, only that less
 # overestimation did not help.
 
 # %% [markdown]
@@ -965,9 +965,9 @@ show_comparison(titles, pairs, forms)
 #
 # An **ablation** adds or removes one part at a time, at the same budget and on
 # the same seeds. "Solved" means that 100 greedy episodes lasted 475 steps on
-# average at least once during the training. IQM is the mean over the training,
-# for the middle half of the seeds. The last variant is dueling without the
-# subtracted mean.
+# average at least once during the training. IQM, the interquartile mean,
+# averages only the middle half of the seeds. The last variant is dueling
+# without the subtracted mean.
 
 # %% tags=["hide-input"]
 # @title Five variants, 20 seeds each
@@ -1001,8 +1001,7 @@ show(
 
 # %% [markdown]
 # Do agents with higher predictions play worse? Compare seeds *within* a method.
-# (We use the predicted return here: overestimation contains the actual return,
-# and with it the score.)
+# (Not overestimation: it contains the actual return, and with it the score.)
 
 # %% tags=["hide-input"]
 # @title Predicted return and score, one dot per seed
@@ -1038,26 +1037,26 @@ show(figure, "05_correlation")
 show_correlations(titles, ["score [agent steps]"])
 
 # %% [markdown]
-# None of the four survives Holm's correction, so no relation is shown here.
-# With another reward, one of eight survives (see *Going deeper*).
+# None of the four correlations r survives Holm's correction, so no relation is
+# shown here. With another reward, one of eight survives (see *Going deeper*).
 
 # %% [markdown]
 # ## What you should see
 #
-# Normal: predictions (fourth entry in `both.curve`) above 0 within 5,000 agent
-# steps, and scores that drop to about 100 and recover. Two common failures:
-# Double DQN predicts exactly what DQN does, because the target network also
-# selects; V has no meaning, because the mean was taken over the batch
-# (`dim=0`).
+# Normal: predictions (fourth in each row of `both.curve`) above 0 within 5,000
+# agent steps, and scores that drop to about 100 and recover. Two common
+# failures: Double DQN predicts exactly what DQN does, because the target
+# network also selects; V has no meaning, because the mean was taken over the
+# batch (`dim=0`).
 
 # %% [markdown]
 # ## Watch the agent
 #
 # We push the pole every 40 steps. The bars show V and both advantages on one
 # scale from −0.3 to 0.1; a bar three quarters full means 0. In our full run the
-# best weights come from the first evaluation, after only 2,500 agent steps. The
-# first three pushes hardly change V. At the fourth, the cart is 1.3 m right of
-# the middle, and V drops to −0.2.
+# best weights come from the first evaluation, after 2,500 agent steps. The
+# first three pushes hardly change V. At the fourth, the cart is 1.3 m right,
+# and V drops from −0.1 to −0.2.
 
 # %%
 from helpers.animation import animated_png, overlay_q_values
@@ -1112,8 +1111,8 @@ display(image)
 # below and writes the curves to `build/results/`. Each update notes the
 # **correction**: how much lower Double DQN's targets are than DQN's, on the
 # mini-batch it learns from. Right after a copy both networks are equal and the
-# correction is 0; it then grows until the next copy. So it has to be averaged
-# over whole cycles between copies, and not over a few moments.
+# correction is 0; it then grows until the next copy. So it is averaged over all
+# updates since the evaluation before: nearly ten cycles, not a few moments.
 
 
 # %%
@@ -1214,7 +1213,7 @@ show_table(["DQN", "seeds", "100 × mean correction"], rows)
 # learning rate does. If it were the same in every state, predictions would be
 # lower by $1+\gamma+\gamma^2+\dots=100$ times the correction. The table shows
 # this product, averaged over the second half of the training. Take 16 actions.
-# With a reward of 1 per step (below) it is 6.2, close to the 6.1 by which
+# With a reward of 1 per step (below) it is 6.15, close to the 6.1 by which
 # Double DQN predicts less. With −1 for the fall it is 0.55, a third of the 1.6
 # by which Double DQN predicts less. So the simple sum fits only one of the two.
 # One reason may be that corrections differ between states and times.
@@ -1280,12 +1279,12 @@ show_correlations(plain, ["score [agent steps]", "last score"])
 # %% [markdown]
 # With 16 actions Double DQN predicts 6.1 less (5.0 to 7.2); with 2 actions no
 # difference is shown. Predicting less is not overestimating less: with 16
-# actions the prediction exceeds the actual return by 9.4 for Double DQN and by
-# 7.5 for DQN. The difference, +1.8 (−5.2 to 9.0), shows no reduction, perhaps
-# because Double DQN's agents also fall earlier. With 16 actions, Double DQN's
-# last agents again balance for fewer steps: 119 (16 to 215), but this does not
-# survive the correction for 9 comparisons. With 2 actions no difference is
-# shown: +25 (−61 to 111).
+# actions the prediction exceeds the actual return by 1.8 more for Double DQN
+# than for DQN (−5.2 to 9.0; not in the tables). So no reduction is shown,
+# perhaps because Double DQN's agents also fall earlier. With 16 actions, Double
+# DQN's last agents again balance for fewer steps: 119 (16 to 215), but this
+# does not survive the correction for 9 comparisons. With 2 actions no
+# difference is shown: +25 (−61 to 111).
 
 # %% [markdown]
 # Within each method, agents that predict more tend to score less: all eight
@@ -1298,13 +1297,14 @@ show_correlations(plain, ["score [agent steps]", "last score"])
 # | | Papers | Here |
 # |---|---|---|
 # | task | Atari games from pixels | CartPole, four numbers |
-# | target copies | every 10,000 frames (tuned: 30,000) | every 64 updates |
+# | target copies | every 10,000 agent steps (tuned: 30,000) | every 64 updates |
 # | dueling streams | 512 units each | 64 units each |
 # | gradients into the shared layer | scaled by 1/√2 | not scaled |
 # | number of weights | more than DQN | about the same |
 #
-# The Double DQN paper says "frames" without saying whether it counts emulator
-# frames or decisions. The dueling paper also compares with a wider DQN.
+# The Double DQN paper's appendix says steps of four emulator frames each; its
+# main text calls the same 10,000 "frames". The dueling paper also compares with
+# a wider DQN.
 #
 # On 57 Atari games, with a human's score as 100 %, the median was 79 % for DQN,
 # 117 % for Double DQN, and 151 % for both changes (Hessel et al. 2017, Table 2:

@@ -44,7 +44,7 @@ QUICK = start(
 # %% [markdown]
 # ## You will be able to
 #
-# - compute n-step returns by hand, also where an episode ends,
+# - compute n-step returns by hand, even where an episode ends,
 # - explain the off-policy bias of n-step returns,
 # - sample in proportion to priorities with a sum tree,
 # - compute importance weights, and say what they correct.
@@ -274,7 +274,7 @@ print(
 # However long we train, the mean 2-step return stays at −0.18. This is the
 # **off-policy bias** of n-step returns: they measure the policy that collected
 # the data, not the greedy one. It shrinks with ε, but a replay memory also
-# holds steps from the time of large ε. A small $n$ limits it.
+# holds steps from when ε was large. A small $n$ limits it.
 
 # %% [markdown]
 # ## Prioritized replay
@@ -587,14 +587,15 @@ def importance_weights(probability, number_stored, beta):
 #
 # ### What do we divide by?
 #
-# The maximum comes in three variants:
+# Three variants:
 #
 # - **batch maximum** (Dopamine, our memory): divide by the largest weight in
 #   the batch;
 # - **memory maximum** (OpenAI Baselines): divide by the largest weight of all
 #   stored transitions;
 # - **rank-based prioritization** takes $p_i = 1/\text{rank}(i)$, rank 1 for the
-#   largest error: the memory maximum is then known in advance.
+#   largest error. This changes $P(i)$, but the memory maximum is known in
+#   advance.
 #
 # Four transitions have the probabilities 0.1, 0.2, 0.3 and 0.4. The batch holds
 # the last two, β = 1:
@@ -615,10 +616,10 @@ print(
 
 # %% [markdown]
 # Both raw weights are below 1, because these transitions are drawn more often
-# than uniformly. Dividing by the batch maximum *enlarges* them, from 0.833 to
-# 1. It guarantees that no weight exceeds 1, not that steps get smaller.
-# Dividing by the memory maximum never enlarges a weight, but one transition
-# with a tiny priority shrinks every step.
+# than uniformly. Dividing by the batch maximum *enlarges* them, to 1 and 0.75.
+# It guarantees that no weight exceeds 1, not that steps get smaller. Dividing
+# by the memory maximum never enlarges a weight, but one transition with a tiny
+# priority shrinks every step.
 #
 # Early in training the targets are wrong anyway, so bias matters less; at the
 # end we want the right values. So we **anneal β**: it rises linearly to 1.
@@ -976,8 +977,8 @@ show(figure, "06_mine")
 print(verdict)
 
 # %% [markdown]
-# Both tests are at 497 of 500. Dips are normal: up to 17,500 agent steps, and
-# again at 40,000, the worst of the other seeds is below 300. Three of our 20
+# Both tests give 497 of 500. Dips are normal: up to 17,500 agent steps, and at
+# 40,000 and 42,500, the worst of the other seeds is below 300. Three of our 20
 # evaluations lie below their range, most clearly at 25,000 (about 250; theirs:
 # 351). Two common failures: with γ instead of γⁿ, falls seem nearer than they
 # are; and if TD errors go back to the wrong transitions, priorities are noise.
@@ -1061,7 +1062,7 @@ show_table(header, table)
 # possible reason, not tested: there, the outcome is still open.
 
 # %% [markdown]
-# ## What does each part bring?
+# ## What does each part contribute?
 #
 # 20 seeds for each variant. *Mean over the training* averages the 20 greedy
 # evaluations of a training, *IQM* is its interquartile mean over the seeds,
@@ -1111,10 +1112,10 @@ show_levels(variants, 475, np.random.default_rng(0))
 corrected = show_differences(variants, 475, np.random.default_rng(0))
 
 # %% [markdown]
-# **n-step returns help.** Over the training, 3 steps bring +96 agent steps (78
-# to 117) and 5 steps +109 (88 to 130); both survive the correction. In the
-# other two columns nothing does, not even reaching 475 earlier with 3 steps, by
-# 4,625 agent steps (1,625 to 7,750).
+# **n-step returns help.** Over the training, 3 steps add 96 agent steps (78 to
+# 117) and 5 steps 109 (89 to 131); both survive the correction. In the other
+# two columns nothing does, not even the 4,625 agent steps (1,625 to 7,750) by
+# which 3 steps reach 475 earlier.
 #
 # **Prioritized replay alone: no difference shown** (−1, from −24 to +22). And
 # on top of 3 steps?

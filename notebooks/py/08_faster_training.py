@@ -43,7 +43,7 @@ QUICK = start(
 # - profile a training loop, and compare two versions of it fairly;
 # - tell *throughput* from *sample efficiency*, and choose a replay ratio;
 # - run many environments side by side without storing false transitions;
-# - judge which of several changes helped, on seeds that chose none of them.
+# - judge which of several changes helped, on seeds not used to choose them.
 #
 # **What changes from notebook 7:** we go back to the plain DQN of [notebook
 # 3](03_target_network.ipynb). Apart from 3-step returns, the learning rule
@@ -147,7 +147,8 @@ def take_turns(works, rounds=7, calls=100):
 #
 # **Profiling** means measuring how the time of a program is spread over its
 # parts. We profile a short form of notebook 3's loop, without exploration and
-# target copies; unlike notebook 3, it stores restarts. First its network.
+# target copies; unlike notebook 3, it stores the steps that only restart a
+# cart. Its network:
 
 # %%
 from itertools import pairwise
@@ -339,7 +340,7 @@ show_table(
 )
 
 # %% [markdown]
-# With eight carts, asking gets about 8 times cheaper per cart. Moving gains
+# With eight carts, asking gets about 7 times cheaper per cart. Moving gains
 # less, a factor of 1 to 2: a call of numpy has a fixed cost, and eight carts
 # hardly make up for it. With 64 carts both gain. We still take eight. With 64,
 # each cart has made only 39 steps after 2,500 agent steps, so none has seen a
@@ -669,10 +670,10 @@ rows.append(
 show_table(["µs per agent step", "notebook 3", "here", "gain"], rows)
 
 # %% [markdown]
-# An agent step costs less than a third of what it did. Halving the updates
-# saves the most, because it also halves the draws. Then come the columns, and
-# asking once for eight carts. (In a loop, each part takes longer than alone in
-# the tables above: other code uses the caches too.)
+# An agent step costs less than a third of what it did. Updates and draws save
+# the most: there are half as many, and columns draw faster. Then comes asking
+# once for eight carts. (In a loop, most parts take longer than alone in the
+# tables above, perhaps because other code uses the caches too.)
 
 # %% [markdown]
 # ## Train
@@ -985,10 +986,10 @@ corrected = show_differences(variants, 475, np.random.default_rng(0))
 # cart, no difference in seconds is shown (1.1 times, 0.8 to 1.5).
 
 # %% [markdown]
-# So two of the five settings pay off: 3-step returns save agent steps, and half
-# the updates make each agent step cheaper. For eight carts it is not shown. The
-# memory of columns is not one of the five. Without it, an agent step of the
-# recipe would take 1.4 to 1.5 times as long.
+# So two of the five settings pay off: 3-step returns raise the mean over the
+# training, and half the updates make each agent step cheaper. For eight carts
+# it is not shown. The memory of columns is not one of the five. By the parts
+# above, an agent step without it would take 1.4 to 1.5 times as long.
 
 # %% [markdown]
 # ## Next to a well-known library
@@ -1044,7 +1045,7 @@ show_table(
 )
 
 # %% [markdown]
-# In the median, our recipe is 28 times as fast (12 to 142 over the five
+# Our recipe is 28 times as fast as the library's (median; 12 to 142 over five
 # rounds). It needs a third of the agent steps, and an agent step takes a tenth
 # of the time. (Notebook 3 needed 25,000 agent steps here, but its settings only
 # 10,000 in the table above. Seeds 0–4 are slow ones for it: over seeds 0–19 its
@@ -1064,11 +1065,11 @@ show_table(
 #
 # We profiled [notebook 4](04_pong_dqn.ipynb)'s loop in the same way. More than
 # 80 % of its time is the update of a convolutional network. *Going deeper*
-# takes that apart: rewriting it gained nothing we can show, so we halved the
-# updates and let the games run on a second core. Without sticky actions, five
-# recorded trainings reached a mean of 18 points after 4 to 10 minutes (on test
-# games, one has 16.8). Here are three moments of one of them. Its network has a
-# LayerNorm before the last ReLU, otherwise it is notebook 4's.
+# takes that apart: rewriting its first layer gained nothing we can show, so we
+# halved the updates. Without sticky actions, five recorded trainings reached a
+# mean of 18 points after 4 to 10 minutes (on test games, one has 16.8). Here
+# are three moments of one of them. Its network has a LayerNorm before the last
+# ReLU; otherwise it is notebook 4's.
 
 
 # %%
@@ -1204,8 +1205,8 @@ check_learned("Pong, greedy mean [points]", played.mean, at_least=15)
 # %% [markdown]
 # ## Watch the agent
 #
-# Seven seconds of the same game, at the three stages. The agent is the green
-# paddle on the right.
+# Seven seconds of three games, one per stage. The agent is the green paddle on
+# the right.
 
 # %% tags=["hide-input"]
 # @title Three stages of one training, side by side
@@ -1711,9 +1712,9 @@ show_table(header, rows)
 # learning.
 
 # %% [markdown]
-# Two changes save no work but use a second core: the games go on while the
-# network learns, and torch gets two threads. They help only while that core is
-# free.
+# Two things save no work but use a second core, here as in notebook 4: the
+# games go on while the network learns, and torch gets two threads. They help
+# only while that core is free.
 
 # %% tags=["hide-input"]
 # @title torch.compile: start-up and gain (recorded as well)
@@ -2432,8 +2433,8 @@ check_patches(my_patches)
 # network that needs three times as many multiplications? Predict. Then, just
 # before the ladder, set `PONG = replace(PONG, channels=(32, 64, 64),
 # hidden=512)` and `os.environ["DQN_STUDY"] = "1"` (without it the recorded
-# table is shown), run the two cells of the ladder, and look. Set it back to
-# `"0"` before you go on.
+# table is shown), run the two cells of the ladder, and look. Before you go on,
+# set this back to `"0"` and `PONG` to `PongConfig()`.
 
 # %% [markdown]
 # **Exercise 8.8** (●●●, 60 min). Let the Pong agent use only three actions: 0,

@@ -367,7 +367,7 @@ def test_a_uniform_brain_draws_as_the_plain_memory_does(nb):
 
 
 def test_the_text_says_what_the_recorded_curves_say(source):
-    """Means and intervals of the differences in "What does each part bring?", and what survives."""
+    """The differences in "What does each part contribute?": means, intervals and what survives."""
     text = " ".join(source.split("\n# ")).replace("−", "-")
     area = {
         name: figures_per_seed(
@@ -381,8 +381,8 @@ def test_the_text_says_what_the_recorded_curves_say(source):
     for name, first in (("n_step", "dqn"), ("n_step_5", "dqn"), ("prioritized", "dqn"),
                         ("both", "n_step")):  # fmt: skip
         difference = area[name] - area[first]
-        mean = re.escape(f"{difference.mean():+.0f}")
-        said = re.search(mean + r"[a-z ,(]*?([+-]?\d+) to ([+-]?\d+)\)", text)
+        mean = f"{difference.mean():+.0f}".replace("+", r"\+?")
+        said = re.search(r"(?<!\d)" + mean + r"(?!\d)[a-z ,(]*?([+-]?\d+) to ([+-]?\d+)\)", text)
         assert said, f"{name} minus {first}: {difference.mean():+.1f}"
         interval = bootstrap_interval(difference, rng)
         assert [float(x) for x in said.groups()] == pytest.approx(interval, abs=1.6)
