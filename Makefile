@@ -8,7 +8,8 @@ PEERS := .venv-bench/.installed
 COLAB := .venv-colab/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab record sync bench book slides test-browser test-colab lint clean
+.PHONY: help run test lab record sync bench book slides test-browser test-colab \
+	test-versions test-mutants lint clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -77,6 +78,14 @@ $(COLAB): tests/colab/requirements.txt
 
 test-colab: $(DEV) $(COLAB)  ## notebooks with Colab's library versions
 	$(BIN)/python -m pytest -q tests/colab
+
+test-versions: $(DEV)  ## lowest, pinned and newest libraries, Python 3.10 to 3.13 (an hour)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv -c constraints.txt
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.versions $(ONLY)
+
+test-mutants: $(DEV)  ## do the unit tests notice small changes of the algorithm code? (an hour)
+	$(BIN)/pip install --quiet --disable-pip-version-check cosmic-ray -c constraints.txt
+	$(BIN)/python -m tests.mutants $(ONLY)
 
 lint: $(DEV)  ## format, and fix what ruff can fix
 	$(BIN)/ruff check --fix .

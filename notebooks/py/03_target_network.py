@@ -352,8 +352,8 @@ for fall_at in (10, 50, 500):
 # of 2.4 m. We divide all four inputs by typical scales, so that the small one
 # counts as much as the large one.
 #
-# *Agent steps* are decisions, *updates* are optimizer steps. RL Zoo is a public
-# collection of tuned settings.
+# In the settings below, *agent steps* are decisions and *updates* are optimizer
+# steps. RL Zoo is a public collection of tuned settings.
 
 # %%
 from dataclasses import dataclass
@@ -413,8 +413,7 @@ print(f"{sum(p.numel() for p in network.parameters()):,} weights")
 # %% [markdown]
 # ## The Brain
 #
-# ε falls with the agent steps, and `make_batch` turns transitions into tensors,
-# as in notebook 2.
+# ε now falls with the agent steps; `make_batch` is that of notebook 2.
 
 
 # %%
@@ -471,9 +470,9 @@ print("best actions of 4 observations, shape:", actions.shape)
 # %% [markdown]
 # Now the Brain. Lines marked `# CHANGED` do something new; the others are
 # notebook 2's, rearranged (`descend` comes from `fit_once`). The target network
-# is the idea of this notebook. The other changes are settings: when to train, a
-# learning rate that falls to 0, and **gradient clipping**, which limits how far
-# one odd mini-batch can move the weights.
+# is the idea of this notebook. The other changes are settings: ε, when to
+# train, a learning rate that falls to 0, and **gradient clipping**, which
+# limits how far one odd mini-batch can move the weights.
 
 
 # %%
@@ -539,9 +538,9 @@ class Brain:
 
 
 # %% [markdown]
-# The Environment holds the training loop. Two of its lines are crucial: it
-# stores `terminated` alone, and it starts a new episode after *either* kind of
-# end.
+# The Agent is unchanged. The Environment holds the training loop. Two of its
+# lines are crucial: it stores `terminated` alone, and it starts a new episode
+# after *either* kind of end.
 
 # %%
 import gymnasium as gym
@@ -929,10 +928,10 @@ for (name, x), p in zip(others.items(), p_values, strict=True):
 # be slower. On seeds 0 to 9, the mean number of agent steps is 6,500 for $C=4$,
 # 10,250 for 16, 13,750 for 64 and at least 25,750 for 256. No single difference
 # from $C=64$ is shown: p, the probability that chance alone makes them differ
-# this much, is never below 0.12 (corrected for four comparisons). So nothing
-# says that our 64 is better than 4. With $C=1{,}024$ only 1 of 5 seeds solves
-# the task: the whole training has room for just 11 hard updates, and each lets
-# a reward travel one step further back.
+# at least this much, is never below 0.12 (corrected for four comparisons). So
+# nothing says that our 64 is better than 4. With $C=1{,}024$ only 1 of 5 seeds
+# solves the task: the whole training has room for just 11 hard updates, and
+# each lets a reward travel one step further back.
 
 # %% [markdown]
 # ## What happens without the target network?
@@ -985,8 +984,9 @@ show_table(["learning rate", "with target network", "without"], rows)
 # ## Watch the agent
 #
 # One greedy episode of the trained agent. Beside the cart: $Q$ of each action
-# minus the mean of both, times γ/(1 − γ) = 99: by the formula above, discounted
-# steps of reward 1. A half-full bar means 0; orange is the chosen action.
+# minus the mean of both, times γ/(1 − γ) = 99. By the formula for $G$ and $G'$
+# above, that gives discounted steps of reward 1. A half-full bar means 0;
+# orange is the chosen action.
 
 
 # %% tags=["hide-input"]
@@ -1280,10 +1280,11 @@ print(f"lowest target of a single fall: {min(y.min() for _, y in lowest):.0f}")
 # %% [markdown]
 # ### Two widely copied recipes
 #
-# `HARD` has the settings of minimalRL, `SOFT` those of an earlier version of
-# PyTorch's DQN tutorial. In 2025 the tutorial had other settings: `SOFT_2025`.
-# Only the settings are theirs; the loop is ours. They need a few more fields
-# and a Brain that reads them.
+# `HARD` has the settings of minimalRL, a public collection of short teaching
+# programs, `SOFT` those of an earlier version of PyTorch's DQN tutorial. In
+# 2025 the tutorial had other settings: `SOFT_2025`. Only the settings are
+# theirs; the loop is ours. They need a few more fields and a Brain that reads
+# them.
 
 
 # %%
@@ -1404,10 +1405,11 @@ show(figure, "03_recipes")
 
 # %% [markdown]
 # Within 50,000 agent steps, a greedy mean of 490 is reached by 2 of 5 seeds of
-# `HARD`, 1 of 5 of `SOFT` and 3 of 5 of `SOFT_2025`. At the pace printed above,
-# a whole training takes about 10 CPU seconds with `HARD` and 80 with `SOFT`,
-# which makes one update per agent step. Five seeds and one budget do not make a
-# ranking: the tutorial itself trains for 600 episodes when it has a GPU.
+# `HARD`, 1 of 5 of `SOFT` and 3 of 5 of `SOFT_2025`. A whole training makes
+# about 4,000 updates with `HARD` and 50,000 with `SOFT`. At the pace per update
+# printed above, that is about 7 and 80 CPU seconds. Five seeds and one budget
+# do not make a ranking: the tutorial itself trains for 600 episodes when it has
+# a GPU.
 
 # %% [markdown]
 # ### Differences from the sources

@@ -48,11 +48,11 @@ QUICK = start(
 # - test what a network sees, and report a score with its protocol.
 
 # %% [markdown]
-# **What changes from [notebook 3](03_target_network.ipynb)** is marked
-# `# CHANGED`: a convolutional Q-network, a memory that stores frames, and eight
-# games at once. The memory belongs to the Agent, and the Environment decides
-# when to learn and when to copy. The 3-step returns and the resumable training
-# are new. Target network and ε-greedy stay.
+# **What changes from [notebook 3](03_target_network.ipynb)** is marked `#
+# CHANGED`: a convolutional Q-network, a memory that stores frames, and eight
+# games at once. The memory now belongs to the Agent, and the Environment
+# decides when to learn and when to copy. The 3-step returns and the resumable
+# training are new. Target network and ε-greedy stay.
 #
 # Paper: Mnih et al.,
 # [*Human-level control through deep reinforcement learning*](https://www.nature.com/articles/nature14236),
@@ -453,10 +453,10 @@ for name, column in batch._asdict().items():
 print(f"{memory.nbytes / memory.capacity:,.0f} bytes per transition")
 
 # %% [markdown]
-# Two columns differ. `reward` is now the discounted sum of the next three
-# rewards, and `discount` multiplies the value after them: γ³, or 0 if the game
-# ended. These **3-step returns** ([notebook 6](06_prioritized_nstep.ipynb))
-# carry a point back three steps at once.
+# Two columns differ from notebook 3's. `reward` is now the discounted sum of
+# the next three rewards, and `discount` multiplies the value after them: γ³, or
+# 0 if the game ended. These **3-step returns** ([notebook
+# 6](06_prioritized_nstep.ipynb)) carry a point back three steps at once.
 #
 # ## A convolutional network
 #
@@ -1236,11 +1236,12 @@ print(f"different starts among the 20 games: {len(set(waits.tolist()))}")
 
 # %% [markdown]
 # The protocol changes the score by almost 20 points. Greedy and without sticky
-# actions, the agent wins by 19.5. (Intervals: games of this one agent.) Under
-# the paper's test (ε = 0.05, not sticky) it wins by 14.0; the paper's own agent
-# won by 18.9 (30 games), after 50 million agent steps. With sticky actions our
-# greedy agent wins by only 4.0; if we add ε = 0.05, the interval includes 0. It
-# has learned a Pong where every action takes effect at once.
+# actions, the agent wins by 19.5. (The intervals are over games of this one
+# agent.) Under the paper's test (ε = 0.05, not sticky) it wins by 14.0; the
+# paper's own agent won by 18.9 (30 games), after 50 million agent steps. With
+# sticky actions our greedy agent wins by only 4.0; if we add ε = 0.05, the
+# interval includes 0. It has learned a Pong where every action takes effect at
+# once.
 
 # %% [markdown]
 # ## Watch the agent

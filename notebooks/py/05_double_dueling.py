@@ -1001,7 +1001,8 @@ show(
 
 # %% [markdown]
 # Do agents with higher predictions play worse? Compare seeds *within* a method.
-# (Not overestimation: it contains the actual return, and with it the score.)
+# (We do not use overestimation: it contains the actual return, and with it the
+# score.)
 
 # %% tags=["hide-input"]
 # @title Predicted return and score, one dot per seed
@@ -1055,8 +1056,8 @@ show_correlations(titles, ["score [agent steps]"])
 # We push the pole every 40 steps. The bars show V and both advantages on one
 # scale from −0.3 to 0.1; a bar three quarters full means 0. In our full run the
 # best weights come from the first evaluation, after 2,500 agent steps. The
-# first three pushes hardly change V. At the fourth, the cart is 1.3 m right,
-# and V drops from −0.1 to −0.2.
+# first three pushes hardly change V. At the fourth, the cart is 1.3 m right of
+# the middle, and V drops from −0.1 to −0.2.
 
 # %%
 from helpers.animation import animated_png, overlay_q_values
@@ -1297,13 +1298,13 @@ show_correlations(plain, ["score [agent steps]", "last score"])
 # | | Papers | Here |
 # |---|---|---|
 # | task | Atari games from pixels | CartPole, four numbers |
-# | target copies | every 10,000 agent steps (tuned: 30,000) | every 64 updates |
+# | target copied every | 10,000 agent steps (tuned: 30,000) | 64 updates |
 # | dueling streams | 512 units each | 64 units each |
 # | gradients into the shared layer | scaled by 1/√2 | not scaled |
 # | number of weights | more than DQN | about the same |
 #
-# The Double DQN paper's appendix says steps of four emulator frames each; its
-# main text calls the same 10,000 "frames". The dueling paper also compares with
+# The Double DQN paper's appendix counts 10,000 steps of four emulator frames
+# each; its main text calls them "frames". The dueling paper also compares with
 # a wider DQN.
 #
 # On 57 Atari games, with a human's score as 100 %, the median was 79 % for DQN,

@@ -154,7 +154,8 @@ for story, discount in {"goes on": 0.5, "has ended": 0.0}.items():
 # shares are 0, and the probability disappears. Our version takes `below` and
 # `below + 1`, whose shares always add up.
 #
-# γ squeezes, the reward shifts, the projection puts it back onto the atoms.
+# γ squeezes the distribution, the reward shifts it, the projection puts it back
+# onto the atoms.
 
 # %% tags=["hide-input"]
 # @title The three steps of a target
@@ -785,10 +786,10 @@ assert (
 )
 
 # %% [markdown]
-# Before the first update, after 1,000 agent steps, episodes last about 10: the
-# untrained network mostly repeats its push. After 10,000 agent steps 9 of the
-# 19 recorded seeds are above 450; at the end all are between 405 and 500. Seeds
-# 0 and 1 helped to choose `noise_every`, so judge by the other 18.
+# Until the first update, exploring episodes last about 10: the untrained
+# network mostly repeats its push. After 10,000 agent steps 9 of the 19 recorded
+# seeds are above 450; at the end all are between 405 and 500. Seeds 0 and 1
+# helped to choose `noise_every`, so judge by the other 18.
 
 # %% [markdown]
 # ## What does the agent expect?

@@ -148,7 +148,7 @@ def take_turns(works, rounds=7, calls=100):
 # **Profiling** means measuring how the time of a program is spread over its
 # parts. We profile a short form of notebook 3's loop, without exploration and
 # target copies; unlike notebook 3, it stores the steps that only restart a
-# cart. Its network:
+# cart. The network:
 
 # %%
 from itertools import pairwise
@@ -1065,7 +1065,7 @@ show_table(
 #
 # We profiled [notebook 4](04_pong_dqn.ipynb)'s loop in the same way. More than
 # 80 % of its time is the update of a convolutional network. *Going deeper*
-# takes that apart: rewriting its first layer gained nothing we can show, so we
+# takes that apart: rewriting the first layer gained nothing we can show, so we
 # halved the updates. Without sticky actions, five recorded trainings reached a
 # mean of 18 points after 4 to 10 minutes (on test games, one has 16.8). Here
 # are three moments of one of them. Its network has a LayerNorm before the last
@@ -2434,7 +2434,7 @@ check_patches(my_patches)
 # before the ladder, set `PONG = replace(PONG, channels=(32, 64, 64),
 # hidden=512)` and `os.environ["DQN_STUDY"] = "1"` (without it the recorded
 # table is shown), run the two cells of the ladder, and look. Before you go on,
-# set this back to `"0"` and `PONG` to `PongConfig()`.
+# set the variable back to `"0"` and `PONG` to `PongConfig()`.
 
 # %% [markdown]
 # **Exercise 8.8** (●●●, 60 min). Let the Pong agent use only three actions: 0,
