@@ -11,6 +11,7 @@ difference that matters: results/README.md explains each one.
 import argparse
 import ast
 import csv
+import json
 import multiprocessing
 import os
 import random
@@ -135,8 +136,26 @@ def make_mutant(path, source, name, occurrence, line):
     return Mutant(path, line, name, old[at].strip(), after, changed)
 
 
-def run_tests(copy, tests):
-    """In a process of its own: run tests in a copy of the repository; exit with pytest's code."""
+class FastestFirst:
+    """A plugin of pytest: run the tests in the order of the seconds they take, and time them."""
+
+    def __init__(self, known):
+        self.known, self.seconds = known, {}
+
+    def pytest_collection_modifyitems(self, items):
+        """Sort the tests; one of unknown duration comes first."""
+        items.sort(key=lambda item: self.known.get(item.nodeid, 0.0))
+
+    def pytest_runtest_logreport(self, report):
+        """Add up set-up, call and tear-down."""
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+
+
+def run_tests(copy, tests, known):
+    """In a process of its own: run tests in a copy of the repository; exit with pytest's code.
+
+    Leaves the seconds of each test in the copy's ``seconds.json``.
+    """
     os.chdir(copy)
     for name in list(sys.modules):  # a copy has its own
         if name.split(".")[0] in ("tests", "tools", "helpers", "benchmarks", "exercises"):
@@ -148,21 +167,28 @@ def run_tests(copy, tests):
     os.dup2(nothing, 2)
     import pytest
 
+    plugin = FastestFirst(known)
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", UNFAIR]
-    os._exit(int(pytest.main([*options, *tests])))
+    code = pytest.main([*options, *tests], plugins=[plugin])
+    (copy / "seconds.json").write_text(json.dumps(plugin.seconds))
+    os._exit(int(code))
 
 
-def outcomes(mutants, copies):
-    """Run the tests of each mutant, one in each copy of the repository at a time."""
+def outcomes(mutants, copies, known):
+    """Run the tests of each mutant, one in each copy of the repository at a time.
+
+    ``known`` holds the seconds of every test; those of a run that passes are added to it.
+    """
     fork, todo, running, free = multiprocessing.get_context("fork"), mutants[::-1], [], list(copies)
     while todo or running:
         while todo and free:
             mutant, copy = todo.pop(), free.pop()
             (copy / mutant.path).write_text(mutant.source, encoding="utf-8")
-            process = fork.Process(target=run_tests, args=(copy, TARGETS[mutant.path]))
+            what = (copy, TARGETS[mutant.path], known)
+            process = fork.Process(target=run_tests, args=what)
             process.start()
             running.append((process, mutant, copy, time.monotonic()))
-        time.sleep(0.1)
+        time.sleep(0.05)
         for entry in list(running):
             process, mutant, copy, began = entry
             mutant.seconds = time.monotonic() - began
@@ -174,6 +200,8 @@ def outcomes(mutants, copies):
             if code not in (None, 0, 1, 2) and code > 0:  # 3 to 5: pytest itself failed
                 raise RuntimeError(f"expected pytest to run {TARGETS[mutant.path]}, got {code}")
             mutant.outcome = "survived" if code == 0 else "killed"
+            if code == 0:
+                known.update(json.loads((copy / "seconds.json").read_text()))
             shutil.copy(ROOT / mutant.path, copy / mutant.path)
             running.remove(entry)
             free.append(copy)
@@ -190,14 +218,14 @@ def main():
     paths = [path for path in TARGETS if not args.only or Path(path).stem in args.only]
     if not paths:
         parser.error(f"expected some of {[Path(path).stem for path in TARGETS]}, got {args.only}")
-    mutants, totals = [], {}
+    mutants, as_it_is, totals = [], [], {}
     for path in paths:
         source, found = all_mutants(path)
         totals[path] = len(found)
         random.Random(args.seed).shuffle(found)
         chosen = found[: args.sample or None]
         mutants += [make_mutant(path, source, *what) for what in sorted(chosen, key=lambda w: w[2])]
-        mutants.append(Mutant(path, 0, "none", "", "", source))  # the code as it is must pass
+        as_it_is.append(Mutant(path, 0, "none", "", "", source))
     random.Random(0).shuffle(mutants)
     import cv2  # noqa: F401 (loaded once, before the tests' processes split off)
     import gymnasium  # noqa: F401
@@ -213,14 +241,16 @@ def main():
                 if (ROOT / name).is_file():
                     (copy / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy(ROOT / name, copy / name)
-        for done, mutant in enumerate(outcomes(mutants, copies), 1):
-            if mutant.operator == "none" and mutant.outcome == "killed":
-                raise SystemExit(f"{TARGETS[mutant.path]} fail with the code as it is")
-            if mutant.outcome == "survived" and mutant.operator != "none":
+        known = {}
+        for mutant in outcomes(as_it_is, copies, known):
+            print(f"{mutant.path}: tests take {mutant.seconds:.0f} s", flush=True)
+            if mutant.outcome == "killed":
+                raise SystemExit(f"{' '.join(TARGETS[mutant.path])}: fails with the code as it is")
+        for done, mutant in enumerate(outcomes(mutants, copies, known), 1):
+            if mutant.outcome == "survived":
                 print(f"survived {mutant.path}:{mutant.line}: {mutant.before}  →  {mutant.after}")
-            elif done % 20 == 0:
+            if done % 20 == 0:
                 print(f"{done} of {len(mutants)}", flush=True)
-    mutants = [mutant for mutant in mutants if mutant.operator != "none"]
     for path in paths:
         own = [mutant for mutant in mutants if mutant.path == path]
         killed = sum(mutant.outcome == "killed" for mutant in own)

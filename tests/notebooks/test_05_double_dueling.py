@@ -178,7 +178,7 @@ def probe(nb, kind, **changes):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     settings = dict(
-        agent_steps=2_500, gamma=0.9, epsilon_end=1.0, batch=32, learn_start=60, train_every=1,
+        agent_steps=1_250, gamma=0.9, epsilon_end=1.0, batch=32, learn_start=60, train_every=1,
         updates_per_train=1, lr=0.01, target_every=10,
     )  # fmt: skip
     config = nb["Config"](**{**settings, **changes})

@@ -155,7 +155,7 @@ def trained(nb, kind, brain="Brain", **changes):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     settings = dict(
-        agent_steps=2_000, gamma=0.9, hidden=(16, 16), epsilon_end=1.0, batch=32, learn_start=60,
+        agent_steps=1_000, gamma=0.9, hidden=(16, 16), epsilon_end=1.0, batch=32, learn_start=60,
         train_every=1, updates_per_train=1, lr=0.01, target_every=10, n_step=1,
     )  # fmt: skip
     config = nb["Config"](**{**settings, **changes})

@@ -543,7 +543,7 @@ def trained(nb, kind, **changes):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     settings = dict(
-        agent_steps=2_000, gamma=0.9, hidden=(32, 32), epsilon_end=1.0, capacity=500, batch=32,
+        agent_steps=1_000, gamma=0.9, hidden=(32, 32), epsilon_end=1.0, capacity=500, batch=32,
         learn_start=60, train_every=1, updates_per_train=1, lr=0.01, target_every=10,
     )  # fmt: skip
     config = nb["Switches"](**{**settings, **changes})
@@ -655,7 +655,7 @@ def test_rainbow_finds_the_best_action(kind, switched):
         torch.set_num_threads(1)
         torch.manual_seed(0)
         config = NB["Config"](
-            atoms=31, low=-1.5, high=1.5, agent_steps=2_000, gamma=0.9, capacity=500, batch=32,
+            atoms=31, low=-1.5, high=1.5, agent_steps=1_000, gamma=0.9, capacity=500, batch=32,
             learn_start=60, train_every=1, updates_per_train=1, lr=0.01, target_every=10,
         )  # fmt: skip
         brain = NB["cart_brain"](config, np.random.default_rng(0), small_body)

@@ -357,14 +357,13 @@ def test_the_steady_player_is_the_target_network(nb):
     assert (brain.greedy(obs) == 4).all() and not (brain.q_values(obs).argmax(1) == 4).all()
 
 
-@pytest.fixture
-def training(nb, tmp_path):
-    """Two small games, writing below tmp_path; evaluations return a given list of means."""
+@pytest.fixture(scope="module")
+def training(nb):
+    """Make two small games that write to a folder; evaluations return a given list of means."""
 
     def make(folder, means=(-21.0, -3.0, 5.0, 19.0)):
         environment = nb["PongTraining"]
-        (tmp_path / folder).mkdir(exist_ok=True)
-        nb["build_dir"] = lambda *parts: tmp_path / folder
+        nb["build_dir"] = lambda *parts: folder
         left = iter(means)
         nb["evaluate"] = lambda act, envs, seed, limit: Evaluation(np.zeros(1), next(left), 0.0, 1)
         config = replace(
@@ -393,28 +392,33 @@ def test_updates_that_would_never_come_are_refused(nb, train_every):
         nb["PongTraining"](config, CPU)
 
 
-def test_stages_are_published_and_the_goal_ends_the_training(training, tmp_path):
-    training("whole").run()
+@pytest.fixture(scope="module")
+def whole(training, tmp_path_factory):
+    """A training from start to end, and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    environment = training(folder)
+    environment.run()
+    return environment, folder
+
+
+def test_stages_are_published_and_the_goal_ends_the_training(whole):
     found = {}
     for stage in ("start", "middle", "end"):
-        card = read_card(tmp_path / "whole" / f"08_pong_{stage}.safetensors")
+        card = read_card(whole[1] / f"08_pong_{stage}.safetensors")
         found[stage] = card["agent_steps"], card["greedy_mean"]
     assert found == {"start": (1_000, -21.0), "middle": (2_000, -3.0), "end": (4_000, 19.0)}
 
 
-def test_a_stage_goes_on_to_the_same_end(training, tmp_path):
+def test_a_stage_goes_on_to_the_same_end(training, whole, tmp_path):
     """Weights, moments, memory and books: to the last bit."""
-    whole = training("whole")
-    whole.run()
-    again = training("again", means=(5.0, 19.0))
-    again.resume(tmp_path / "whole" / "08_pong_middle.safetensors")
+    whole, folder = whole
+    again = training(tmp_path, means=(5.0, 19.0))
+    again.resume(folder / "08_pong_middle.safetensors")
     assert again.agent_steps == 2_000 and len(again.agent.memory) > 1_900
     again.run()
     assert again.scores == whole.scores
     assert [row[::2] for row in again.evaluations] == [row[::2] for row in whole.evaluations]
-    ends = [
-        load_checkpoint(tmp_path / name / "08_pong_end.safetensors") for name in ("whole", "again")
-    ]
+    ends = [load_checkpoint(f / "08_pong_end.safetensors") for f in (folder, tmp_path)]
     for network in ("q_net", "target_net"):
         for key in ends[0][network]:
             assert torch.equal(ends[0][network][key], ends[1][network][key]), key
@@ -424,9 +428,8 @@ def test_a_stage_goes_on_to_the_same_end(training, tmp_path):
     assert ends[0]["rng"] == ends[1]["rng"]
 
 
-def test_other_settings_start_anew(training, tmp_path, capsys):
-    training("whole", means=(19.0,)).run()
-    other = training("other")
+def test_other_settings_start_anew(training, whole, tmp_path, capsys):
+    other = training(tmp_path)
     other.config = replace(other.config, gamma=0.5)
-    other.resume(tmp_path / "whole" / "08_pong_end.safetensors")
+    other.resume(whole[1] / "08_pong_end.safetensors")
     assert "other settings" in capsys.readouterr().out and other.agent_steps == 0
