@@ -69,7 +69,7 @@ book slides: $(READY)  ## the notebooks as web pages; as slides for a class
 
 test-browser: $(DEV) book slides  ## notebooks and pages in Debian's Chromium
 	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/browser/requirements.txt -c constraints.txt
-	$(BIN)/python -m pytest -q tests/browser
+	$(BIN)/python -m pytest -q -n 2 tests/browser
 
 $(COLAB): tests/colab/requirements.txt
 	$(PYTHON) -m venv .venv-colab
@@ -77,7 +77,7 @@ $(COLAB): tests/colab/requirements.txt
 	@touch $(COLAB)
 
 test-colab: $(DEV) $(COLAB)  ## notebooks with Colab's library versions
-	$(BIN)/python -m pytest -q tests/colab
+	$(BIN)/python -m pytest -q -n 2 tests/colab
 
 test-versions: $(DEV)  ## lowest, pinned and newest libraries, Python 3.10 to 3.13 (an hour)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv -c constraints.txt

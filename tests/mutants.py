@@ -54,6 +54,10 @@ TARGETS = {  # file: the tests that must notice
         for name in ("replay", "prioritized", "checkpoint", "evaluation")
     },
 }
+SHOWING = {  # definitions that only draw, print or time: their figure shows what is wrong
+    "print_comparison", "draw_dots", "streams_over_states", "line", "updates_per_second",
+    "seconds_per_call", "take_turns", "Clock", "Bench", "warm_up", "cpu_seconds",
+}  # fmt: skip
 # left out: tests that look for the text of the code, which any change of that text would fail
 UNFAIR = "not (noticed or same_in_both_notebooks or only_the_brain_changes or windows_are_those)"
 SWAPS = {"Add": "Sub", "Sub": "Add", "Mul": "Div", "Div": "Mul", "FloorDiv": "Mul", "Mod": "Mul",
@@ -88,7 +92,7 @@ def algorithm_lines(path, source):
     """Numbers of the lines that count: all of a helper; of a twin, the algorithm's definitions.
 
     Those are the functions and classes in cells that are open, or that hold our version of an
-    exercise. Figures and tables are folded and do not count, nor do settings (``…Config``).
+    exercise, without those in SHOWING. Folded figures and settings (``…Config``) do not count.
     """
     lines = source.splitlines()
     if path.startswith("helpers/"):
@@ -105,7 +109,8 @@ def algorithm_lines(path, source):
         if re.search(r"^\s*[%!]", code, re.M):
             continue
         for node in ast.parse(code).body:
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and "Config" not in node.name:
+            is_code = isinstance(node, (ast.FunctionDef, ast.ClassDef))
+            if is_code and "Config" not in node.name and node.name not in SHOWING:
                 first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
                 counts |= set(range(begin + first, begin + node.end_lineno + 1))
     return counts
@@ -213,7 +218,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("only", nargs="*", help="stems of files, such as 04_pong_dqn or replay")
     parser.add_argument("--sample", type=int, default=40, help="mutants of each file (0: all)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--jobs", type=int, default=2, help="test runs side by side")
     args = parser.parse_args()
     paths = [path for path in TARGETS if not args.only or Path(path).stem in args.only]
     if not paths:
@@ -235,7 +241,7 @@ def main():
 
     files = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT)
     with tempfile.TemporaryDirectory() as folder:
-        copies = [Path(folder) / name for name in ("one", "two")]
+        copies = [Path(folder) / str(i) for i in range(args.jobs)]
         for copy in copies:
             for name in files.decode().splitlines():
                 if (ROOT / name).is_file():
