@@ -92,7 +92,7 @@ def algorithm_lines(path, source):
     """Numbers of the lines that count: all of a helper; of a twin, the algorithm's definitions.
 
     Those are the functions and classes in cells that are open, or that hold our version of an
-    exercise, without those in SHOWING. Folded figures and settings (``…Config``) do not count.
+    exercise, without those in SHOWING. Folded figures and dataclasses of settings do not count.
     """
     lines = source.splitlines()
     if path.startswith("helpers/"):
@@ -109,8 +109,10 @@ def algorithm_lines(path, source):
         if re.search(r"^\s*[%!]", code, re.M):
             continue
         for node in ast.parse(code).body:
-            is_code = isinstance(node, (ast.FunctionDef, ast.ClassDef))
-            if is_code and "Config" not in node.name and node.name not in SHOWING:
+            if not isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                continue
+            is_settings = any("dataclass" in ast.unparse(d) for d in node.decorator_list)
+            if not is_settings and node.name not in SHOWING:
                 first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
                 counts |= set(range(begin + first, begin + node.end_lineno + 1))
     return counts
