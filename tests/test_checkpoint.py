@@ -176,6 +176,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         ({"a": [1, object()]}, None, r"state\.a\.1: .*got object"),
         ({"x": np.float32(1)}, None, r"state\.x: .*got float32; write float"),
         ({"a": {(1, 2): 3}}, None, r"as keys of state\.a, got \(1, 2\)"),
+        ({"a": {0: 0, (1, 2): 3, (4,): 5}}, None, r"as keys of state\.a, got \(1, 2\)"),
         ({"x": 2}, {"scores": [1, np.float32(2)]}, r"card\.scores\.1: .*got float32"),
         ({"x": 2}, {"score": torch.tensor(3.0)}, r"card\.score: .*got Tensor"),
         ({"x": 2}, {"config": {"seed": np.int64(2)}}, r"card\.config\.seed: .*got int64"),
@@ -236,7 +237,9 @@ def test_the_target_of_a_link_is_replaced_and_keeps_its_mode(tmp_path):
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
 
 
-def test_the_leftovers_of_a_killed_save_go_with_the_next_one(tmp_path):
+def test_the_leftovers_of_a_killed_save_go_with_the_next_one(tmp_path, monkeypatch):
+    sent, kill = [], os.kill
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append(number) or kill(pid, 0))
     killed = (
         "import os, sys\nfrom helpers import checkpoint\n"
         "os.fsync = lambda _: os.kill(os.getpid(), 9)\n"
@@ -250,6 +253,34 @@ def test_the_leftovers_of_a_killed_save_go_with_the_next_one(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3 and load_checkpoint(path) == {"x": 1}
     save_checkpoint(path, {"x": 3})
     assert sorted(tmp_path.iterdir()) == sorted([path, alive])
+    assert set(sent) == {0}  # to ask whether a process runs is to send it nothing
+
+
+def test_files_that_are_no_leftovers_of_this_checkpoint_stay(tmp_path, monkeypatch):
+    """Those of a process of another user, of nobody, of another checkpoint."""
+
+    def kill(process, number):
+        raise PermissionError if process == 7 else ProcessLookupError
+
+    monkeypatch.setattr(os, "kill", kill)
+    stay = [".a.7.x.tmp", ".a.notes.tmp", ".b.8.x.tmp", ".a.8.x", "a.8.x.tmp"]
+    for name in (*stay, ".a.8.x.tmp", ".a.9.y.tmp"):
+        (tmp_path / name).touch()
+    save_checkpoint(tmp_path / "a", {"x": 1})
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["a", *stay])
+
+
+def test_a_leftover_that_another_process_removes_first_is_no_error(tmp_path, monkeypatch):
+    leftover = tmp_path / ".a.8.x.tmp"
+
+    def kill(process, number):
+        leftover.unlink()
+        raise ProcessLookupError
+
+    leftover.touch()
+    monkeypatch.setattr(os, "kill", kill)
+    save_checkpoint(tmp_path / "a", {"x": 1})
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
 def test_what_is_no_checkpoint_is_told(tmp_path):
@@ -270,6 +301,12 @@ def test_what_is_no_checkpoint_is_told(tmp_path):
         load_checkpoint(path)
 
 
+def test_folders_are_made_one_in_another(tmp_path):
+    path = tmp_path / "one" / "two" / "three" / "a"
+    write_atomically(path, b"1")
+    assert path.read_bytes() == b"1"
+
+
 def test_two_files_of_one_name_in_two_folders_stay_apart(tmp_path):
     write_atomically(tmp_path / "one" / "a", b"1")
     write_atomically(tmp_path / "two" / "a", b"2")
@@ -278,7 +315,7 @@ def test_two_files_of_one_name_in_two_folders_stay_apart(tmp_path):
 
 def test_missing_damaged_and_foreign_files_are_told_apart(tmp_path):
     path = tmp_path / "a.safetensors"
-    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .* \(nothing is there\)"):
         load_checkpoint(path)
     save_checkpoint(path, {"x": torch.arange(1000)})
     whole = path.read_bytes()
@@ -324,8 +361,28 @@ def test_a_flipped_byte_does_not_pass_the_card(tmp_path):
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(ValueError, match="not the file its card describes"):
+    found = hashlib.sha256(data).hexdigest()[:12]
+    sums = f"expected SHA-256 {read_card(path)['sha256'][:12]}…, got {found}…;"
+    with pytest.raises(ValueError, match=f"not the file its card describes: {sums}"):
         load_checkpoint(path)
+
+
+def test_a_card_without_a_sum_says_nothing_about_the_file(tmp_path):
+    """Such as one written by hand."""
+    save_checkpoint(tmp_path / "a.safetensors", {"x": 1})
+    (tmp_path / "a.json").write_text('{"score": 20}')
+    assert load_checkpoint(tmp_path / "a.safetensors") == {"x": 1}
+
+
+def test_a_card_can_be_read_without_a_program(tmp_path):
+    """One fact a line, letters as they are."""
+    save_checkpoint(tmp_path / "a.safetensors", {"x": 1}, card={"who": "Jürgen", "scores": [1]})
+    lines = (tmp_path / "a.json").read_text(encoding="utf-8").splitlines(keepends=True)
+    digest = read_card(tmp_path / "a.safetensors")["sha256"]
+    assert lines == [
+        "{\n", '  "who": "Jürgen",\n', '  "scores": [\n', "    1\n", "  ],\n",
+        f'  "sha256": "{digest}"\n', "}\n",
+    ]  # fmt: skip
 
 
 def test_card_holds_the_hash(tmp_path):

@@ -60,6 +60,11 @@ def test_gives_up_in_the_end():
     assert evaluate(act, Lengths(3, 10**9), 0, max_agent_steps=20).returns.tolist() == [3, 20]
 
 
+def test_gives_up_after_half_an_hour_of_an_atari_game():
+    """By itself: 30 minutes of 60 frames a second, 4 of them in a step."""
+    assert evaluate(act, Lengths(10**9), seed=0).agent_steps == 30 * 60 * 60 // 4
+
+
 @pytest.mark.parametrize("limit", [0, -1, 2.5])
 def test_a_limit_below_one_is_refused(limit):
     with pytest.raises(ValueError, match="max_agent_steps to be a whole number >= 1"):

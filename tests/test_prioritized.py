@@ -84,6 +84,24 @@ def test_rounding_does_not_lead_to_a_priority_of_zero():
     assert tree.find([0.0])[0] == 1
 
 
+@pytest.mark.parametrize("capacity, leaves", [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (64, 64)])
+def test_a_tree_is_no_larger_than_it_needs_to_be(capacity, leaves):
+    tree = SumTree(capacity)
+    assert (tree._first_leaf, tree._node.size) == (leaves, 2 * leaves)
+
+
+def test_a_tree_of_tiny_priorities_can_be_drawn_from():
+    tree = SumTree(4)
+    tree[2] = 1e-300
+    assert tree.draw(3, rng()).tolist() == [2, 2, 2]
+
+
+def test_the_largest_priorities_that_are_allowed_have_a_finite_sum():
+    tree, largest = SumTree(4), np.finfo(float).max / 4
+    tree[np.arange(4)] = np.full(4, largest)
+    assert np.isfinite(tree.total) and tree[3] == largest
+
+
 def test_sums_do_not_drift():
     tree, numbers = SumTree(1_000), rng(0)
     for _ in range(2_000):
@@ -192,6 +210,31 @@ def test_new_transitions_get_the_highest_priority_so_far():
     assert memory.priorities.tree[4] == 7.5  # the largest of the whole past, not of the last batch
 
 
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_the_first_transitions_have_priority_one(alpha):
+    memory = filled(2, 10, alpha=alpha)
+    assert memory.priorities.tree[[0, 1]].tolist() == [1, 1]
+    memory.update_priorities([[0, 1], [1, 1]], [0.25, 0.5])
+    memory.push(np.array([2]), 0, 0.0, np.array([3]), False)
+    assert memory.priorities.tree[2] == 1.0  # no error was larger
+
+
+@pytest.mark.parametrize(
+    "kind, arguments",
+    [
+        (PrioritizedReplayMemory, dict(capacity=10)),
+        (PrioritizedFrameReplayMemory, dict(capacity=10, num_envs=1)),
+    ],
+)
+def test_settings_go_by_name_and_have_these_values_by_themselves(kind, arguments):
+    memory = kind(**arguments, rng=rng())
+    memory.priorities.enter(np.arange(2))
+    memory.update_priorities([[0, 1], [1, 1]], [0.0, 3.0])
+    assert memory.priorities.tree[[0, 1]] == pytest.approx([0.001**0.6, 3.001**0.6])
+    with pytest.raises(TypeError, match="positional"):
+        kind(*arguments.values(), rng(), 0.6)
+
+
 def test_a_priority_that_comes_too_late_is_dropped():
     memory = filled(10, 10, alpha=1.0)
     keys = memory.sample(10, 1.0).keys
@@ -224,8 +267,11 @@ def test_draws_are_the_newest_transitions_and_their_keys_fit(capacity, pushes, s
         (lambda m: m.update_priorities(m.sample(2, 1.0).keys, [1.0, np.nan]), "diverges"),
         (lambda m: m.update_priorities(m.sample(2, 1.0).keys, [1.0]), r"shape \(2,\)"),
         (lambda m: m.sample(2, 1.5), "beta in"),
+        (lambda m: m.sample(2, -0.5), "beta in"),
         (lambda m: m.sample(11, 1.0), "batch_size <= 10"),
         (lambda m: PrioritizedReplayMemory(5, rng(), alpha=2), "alpha in"),
+        (lambda m: PrioritizedReplayMemory(5, rng(), alpha=1.1), "alpha in"),
+        (lambda m: PrioritizedReplayMemory(5, rng(), alpha=-0.1), "alpha in"),
         (lambda m: PrioritizedReplayMemory(5, rng(), epsilon=0), "epsilon > 0"),
     ],
 )
@@ -293,10 +339,43 @@ def test_frames_are_rebuilt_and_drawn_by_priority():
     assert_frequencies(np.array(list(counts.values())), shares / shares.sum())
 
 
+def test_a_ring_that_is_not_full_is_drawn_from_as_well():
+    """Before and after the first ends; every row is one of the games, and all of them come."""
+    for pushes in (5, 12, 25):
+        memory, references = frames(pushes=pushes, capacity=200)
+        rows = {names(row.obs[None])[0]: row for r in references for row in r.rows(3, 0.5)}
+        drawn = set()
+        for _ in range(60):
+            sample = memory.sample(4, 0.5)
+            env, slot = np.divmod(sample.keys[:, 0], memory._slots)
+            np.testing.assert_array_equal(memory._frame[env, slot], sample.batch.obs[:, -1])
+            for name, action, reward in zip(
+                names(sample.batch.obs), sample.batch.action, sample.batch.reward, strict=True
+            ):
+                assert name in rows, "drawn, but no transition of the games"
+                assert (action, reward) == (rows[name].action, rows[name].reward)
+                drawn.add(name)
+        assert drawn == set(rows)
+
+
 def test_frame_after_a_truncation_has_no_priority():
     memory, _ = frames()
     env, slot = np.nonzero(memory._is_last_frame)
     assert len(env) and (memory.priorities.tree[env * memory._slots + slot] == 0).all()
+
+
+def test_priorities_are_those_of_transitions_after_every_push():
+    """Above 0 where a slot holds a transition, else 0, from the first push on."""
+    last_frames = []
+    for pushes in range(1, 26):
+        memory, _ = frames(pushes=pushes)
+        used = np.arange(memory._slots) < memory._count[:, None]  # the ring is not full yet
+        has_priority = memory.priorities.tree[np.arange(2 * memory._slots)] > 0
+        np.testing.assert_array_equal(
+            has_priority.reshape(2, -1), used & ~memory._is_last_frame, f"after {pushes} pushes"
+        )
+        last_frames.append(memory._is_last_frame.sum(1).tolist())
+    assert last_frames[0] == [0, 0] and min(last_frames[-1]) >= 1
 
 
 def test_late_priorities_of_frames_are_dropped():

@@ -330,6 +330,25 @@ def test_newest_steps_wait_for_the_frame_that_follows(n_step, drawn):
     assert_same(env, batch, references, n_step, memory.gamma)
 
 
+def test_the_few_complete_transitions_among_many_are_found():
+    """Of 32 steps in windows of 30, two are complete; a blind draw rarely meets them."""
+    memory = FrameReplayMemory(100, 1, rng(), frame_shape=(H, W), n_step=30)
+    (reference,) = play(memory, [[(1000, "terminated")]], 32)
+    expected = {row.obs.tobytes() for row in reference.rows(30, memory.gamma)}
+    drawn = {obs.tobytes() for obs in memory.sample(32).obs}
+    assert drawn == expected and len(expected) == 2
+
+
+def test_a_draw_does_not_look_at_the_whole_ring():
+    memory, asked = FrameReplayMemory(2_000, 1, rng(), frame_shape=(H, W)), []
+    play(memory, [[(9, "terminated"), (7, "truncated")]], 500)
+    is_complete = memory._is_complete
+    memory._is_complete = lambda env, offset: asked.append(len(env)) or is_complete(env, offset)
+    for _ in range(20):
+        memory.sample(8)
+    assert max(asked) == 8
+
+
 def test_oldest_steps_go_with_their_stacks():
     """In a full ring of one endless game the oldest three have lost frames of their stacks."""
     for pushes in range(1, 60, 3):
@@ -372,6 +391,18 @@ def test_batch_has_the_promised_shapes_and_types():
     assert batch.action.shape == batch.reward.shape == batch.discount.shape == (7,)
     types = ("uint8", "int64", "float32", "uint8", "float32")
     assert tuple(str(column.dtype) for column in batch) == types
+
+
+def test_by_itself_it_holds_four_pictures_of_84_by_84_and_one_reward():
+    memory = FrameReplayMemory(10, 1, rng())
+    stack = np.zeros((1, 4, 84, 84), np.uint8)
+    for i, reward in enumerate((3.0, 5.0, 7.0), start=1):
+        stack = np.roll(stack, -1, axis=1)
+        stack[0, -1] = i
+        memory.push(stack, [i], [reward], [False], [False])
+    _, batch = all_rows(memory)
+    assert batch.obs.shape == (2, 4, 84, 84) and batch.reward.tolist() == [3, 5]
+    assert batch.discount.tolist() == pytest.approx([0.99, 0.99])
 
 
 def test_frame_sampling_is_seeded():
@@ -528,6 +559,8 @@ MODES = gym.vector.AutoresetMode
         (dict(copy=False), {}, r"from its middle.*\(copy=False\), push a copy"),
         ({}, dict(left_out=range(2)), "expected the first step of an episode"),
         ({}, dict(left_out=[3]), "does not continue: a step was left out, or"),
+        ({}, dict(left_out=[1]), "does not continue: a step was left out, or"),
+        ({}, dict(left_out=[3], reset_at=3), "does not continue: a step was left out, or"),
         ({}, dict(turn=lambda obs: obs[:, ::-1]), "newest frame last, got it first"),
         ({}, dict(reset_at=3), "a new episode began without an end"),
     ],
@@ -535,6 +568,26 @@ MODES = gym.vector.AutoresetMode
 def test_a_stack_that_does_not_continue_is_refused_and_says_why(envs, how, message):
     with pytest.raises(ValueError, match=message):
         push_all(vectorise(**envs), **how)
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2])
+def test_the_environment_that_does_not_continue_is_named(wrong):
+    """Its oldest picture is another one; the reason is that of its own stack."""
+    memory = FrameReplayMemory(100, 3, rng(), frame_shape=(H, W))
+    games = [Game([(1000, "terminated")], 4, i) for i in range(3)]
+
+    def push(obs):
+        memory.push(obs, np.zeros(3, int), np.zeros(3), *np.zeros((2, 3), bool))
+
+    for _ in range(5):
+        push(np.stack([game.obs for game in games]))
+        for game in games:
+            game.step()
+    obs = np.stack([game.obs for game in games])
+    obs[wrong, 0] += 1
+    text = f"environment {wrong} does not continue: a step was left out"
+    with pytest.raises(ValueError, match=text):
+        push(obs)
 
 
 def test_a_stack_that_is_refused_is_not_stored():
@@ -561,6 +614,7 @@ def test_steps_that_do_continue_are_stored():
     [
         (dict(capacity=39, num_envs=8), "expected capacity >= .* = 40, got 39"),
         (dict(gamma=1.5), r"expected gamma in \[0, 1\], got 1.5"),
+        (dict(gamma=-0.1), r"expected gamma in \[0, 1\], got -0.1"),
         (dict(gamma=float("nan")), r"expected gamma in \[0, 1\], got nan"),
         (dict(num_envs=0), "expected num_envs to be a whole number >= 1, got 0"),
         (dict(stack=2.0), "expected stack to be a whole number >= 1, got 2.0"),

@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from itertools import pairwise, product
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ NAMES = [
     "learn_grid",
     "value_iteration",
     "train",
+    "greedy_lengths",
     "is_solved",
     "LooksAtItself",
     "SEEDS",
@@ -45,6 +47,7 @@ class ScriptedCart:
         return np.zeros(4, np.float32), {}
 
     def step(self, action):
+        assert self.left > 0, "a step after the end of the episode"
         self.left -= 1
         over = self.left == 0
         obs = np.full(4, self.left, np.float32)
@@ -66,6 +69,26 @@ class Recorder:
 
     def learn(self, transition):
         self.transitions.append(transition)
+
+
+class Draws:
+    """A random generator that is asked for one uniform number only, and returns this one."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def random(self):
+        return self.number
+
+
+class Live:
+    """Stands in for a live curve and keeps the lengths it is shown."""
+
+    def __init__(self):
+        self.shown = []
+
+    def update(self, lengths, _):
+        self.shown.append(list(lengths))
 
 
 def scripted(nb, endings, **changes):
@@ -119,6 +142,10 @@ def test_choose_breaks_ties_at_random_and_explores(nb):
     assert abs(explored.count(1) / 4_000 - 0.2) < 0.03  # half of the random ones
 
 
+def test_epsilon_zero_is_never_random_and_one_best_action_needs_no_draw(nb):
+    assert nb["choose"](np.array([1.0, 3.0, 2.0]), 0.0, Draws(0.0)) == 1
+
+
 @pytest.mark.parametrize(
     "check, name",
     [(check_returns, "discounted_returns"), (check_q_update, "q_update"),
@@ -164,6 +191,102 @@ def test_walls_and_edges_stop_the_agent(nb):
     assert env.step(2) == (3, 1.0, True, False, {})
 
 
+def test_every_move_on_the_grid_agrees_with_a_list_of_places(nb):
+    env, grid = nb["GridWorld"](), nb["GRID"]
+    squares = {(r, c): r * 5 + c for r in range(4) for c in range(5)}
+    for (row, column), square in squares.items():
+        ways = [(row - 1, column), (row, column + 1), (row + 1, column), (row, column - 1)]
+        for action, (r, c) in enumerate(ways):
+            stays = (r, c) not in squares or grid[r][c] == "#"
+            assert env.neighbour(square, action) == (square if stays else squares[r, c])
+
+
+def test_only_goal_and_pit_pay_and_end(nb):
+    env = nb["GridWorld"](("GP", ".."))
+    answers = []
+    for square, action in ((2, 0), (3, 0), (2, 1), (2, 2)):
+        env.square = square
+        answers.append(env.step(action)[:4])
+    assert answers == [
+        (0, 1.0, True, False), (1, -1.0, True, False), (3, 0.0, False, False),
+        (2, 0.0, False, False),
+    ]  # fmt: skip
+
+
+def test_an_episode_begins_on_any_free_square(nb):
+    env = nb["GridWorld"]((".#", "PG", ".."))
+    assert {env.reset(seed=seed)[0] for seed in range(30)} == {0, 4, 5}
+    first = [env.reset(seed=7)[0], *(env.reset()[0] for _ in range(9))]
+    assert first == [env.reset(seed=7)[0], *(env.reset()[0] for _ in range(9))]
+    assert len(set(first)) > 1  # a reset without a seed goes on, it does not repeat
+    with pytest.raises(TypeError):
+        env.reset(7)  # by name only, as in gymnasium.Env
+
+
+def test_a_grid_of_one_row_by_hand(nb):
+    stay, values = 0.25, nb["value_iteration"](("..G",), 0.5)  # up, right, down, left
+    assert values.tolist() == [[stay, 0.5, stay, stay], [0.5, 1.0, 0.5, 0.25], [0.0] * 4]
+
+
+def test_a_sweep_carries_values_one_square_back(nb):
+    best = [nb["value_iteration"](("...G",), 0.5, sweeps=n).max(1).tolist() for n in (0, 1, 2, 3)]
+    assert best == [[0, 0, 0, 0], [0, 0, 1, 0], [0, 0.5, 1, 0], [0.25, 0.5, 1, 0]]
+
+
+def test_value_iteration_makes_200_sweeps(nb, monkeypatch):
+    class OneSquare:
+        kinds, asked = ".", 0
+
+        def neighbour(self, square, action):
+            self.asked += 1
+            return square
+
+    env = OneSquare()
+    monkeypatch.setitem(nb, "GridWorld", lambda grid: env)
+    nb["value_iteration"]((".",), 0.95)
+    assert env.asked == 200 * 4
+
+
+def test_learn_grid_agrees_with_a_loop_written_out(nb):
+    env, rng, table = nb["GridWorld"](), np.random.default_rng(0), np.zeros((20, 4))
+    env.reset(seed=0)
+    for _ in range(20):
+        square, _ = env.reset()
+        for _ in range(100):
+            if rng.random() < 0.3:
+                action = rng.integers(4)
+            else:
+                best = [a for a in range(4) if table[square, a] == max(table[square])]
+                action = best[0] if len(best) == 1 else rng.choice(best)
+            after, reward, ended, _, _ = env.step(action)
+            target = reward if ended else reward + 0.95 * max(table[after])
+            table[square, action] = (table[square, action] + target) / 2  # α = 0.5
+            square = after
+            if ended:
+                break
+    assert table.any() and np.allclose(nb["learn_grid"](20), table)
+
+
+def test_an_agent_that_is_lost_on_the_grid_starts_again_after_100_steps(nb, monkeypatch):
+    class Endless(gym.Env):
+        observation_space, action_space = gym.spaces.Discrete(1), gym.spaces.Discrete(4)
+        steps, seeds = 0, ()
+
+        def reset(self, *, seed=None, options=None):
+            self.seeds += (seed,)
+            return 0, {}
+
+        def step(self, action):
+            self.steps += 1
+            assert self.steps <= 300
+            return 0, 0.0, False, False, {}
+
+    env = Endless()
+    monkeypatch.setitem(nb, "GridWorld", lambda: env)
+    nb["learn_grid"](3, seed=8)
+    assert env.steps == 300 and env.seeds == (8, None, None, None)
+
+
 def test_the_grid_passes_gymnasiums_own_checks(nb):
     from gymnasium.utils.env_checker import check_env
 
@@ -190,6 +313,13 @@ def test_bins_by_hand(nb):
     assert brain.digitize_state([1.0, -1.5, 0.2, -1.0]) == (4, 1, 4, 1)
     assert brain.digitize_state([-9, 9, -9, 9]) == (0, 5, 0, 5)
     assert brain.digitize_state([0.0, -0.1, -0.2, 0.7]) == (3, 2, 1, 4)
+
+
+def test_an_observation_of_another_length_is_refused(nb):
+    brain = nb["Brain"](nb["Config"](), np.random.default_rng(0))
+    for obs in ([0.0] * 3, [0.0] * 5):
+        with pytest.raises(ValueError):
+            brain.digitize_state(obs)
 
 
 def test_brain_updates_the_entry_of_the_binned_state(nb):
@@ -257,6 +387,13 @@ def test_solved_needs_ten_in_a_row(nb):
     assert not nb["is_solved"](lengths[:-1], nb["Config"]())
 
 
+def test_the_first_ten_episodes_can_solve_the_task(nb):
+    task, live = scripted(nb, [(195 + i, "fall") for i in range(11)]), Live()
+    assert not task.solved
+    assert task.run(live) == list(range(195, 205)) and task.solved
+    assert live.shown == [list(range(195, 196 + i)) for i in range(10)]  # after every episode
+
+
 def test_run_gives_up_when_the_episodes_are_used_up(nb):
     task = scripted(nb, [(9, "fall")] * 5, episodes=5)
     assert task.run() == [9] * 5 and not task.solved
@@ -274,12 +411,34 @@ def test_the_real_environment_stops_at_200_steps(nb):
     assert 5 < task.play(0) < 15  # always pushing right
 
 
+def test_greedy_games_neither_explore_nor_learn(nb):
+    agent, config = Recorder(), nb["Config"]()
+    lengths = nb["greedy_lengths"](agent, config, seed=3)
+    assert len(lengths) == 20 and len(agent.episodes) == sum(lengths)
+    assert set(agent.episodes) == {math.inf} and not agent.transitions
+    assert nb["greedy_lengths"](Recorder(), config, 3, games=5) == lengths[:5]
+    assert nb["greedy_lengths"](Recorder(), config, 4) != lengths
+
+
 def test_the_table_solves_cartpole(nb):
     config = nb["Config"]()
     brain, lengths = nb["train"](config, seed=0)
     assert nb["is_solved"](lengths, config)
     assert 0 < (brain.q_table != 0).any(axis=-1).mean() < 0.5
     assert brain.updates == sum(lengths)
+
+
+def test_train_hands_config_seed_and_curve_on(nb):
+    def task(agent, config, seed):
+        return type("Task", (), {"run": lambda self, live: (agent.brain, config, seed, live)})()
+
+    def brain(config, rng):
+        return config, rng.bit_generator.state
+
+    config, live = nb["Config"](), object()
+    learner, found = nb["train"](config, 5, live, environment=task, brain=brain)
+    assert learner == (config, np.random.default_rng(5).bit_generator.state)
+    assert found == (learner, config, 5, live)
 
 
 # -- what else the notebook compares ---------------------------------------------------------

@@ -10,6 +10,7 @@ import torch
 
 from helpers.replay import ReplayMemory, Transition
 from helpers.runtime import seed_everything
+from tests.notebooks import test_01_q_table as notebook_1
 from tools.definitions import class_source, load_definitions
 
 NAMES = [
@@ -21,6 +22,9 @@ NAMES = [
     "corridor_error",
     "chase",
     "is_solved",
+    "says_2_and_5",
+    "greedy_lengths",
+    "Ring",
 ]
 
 
@@ -82,6 +86,20 @@ def test_make_batch_turns_rows_into_columns(nb):
         )
         assert (batch.action[i], batch.reward[i]) == (row.action, row.reward)
         assert batch.terminated[i].item() is row.terminated
+
+
+def test_rows_of_different_lengths_are_no_batch(nb):
+    row, *_ = random_transitions(1)
+    with pytest.raises(ValueError):
+        nb["make_batch"]([(*row, 0.99), row])
+
+
+def test_the_targets_of_the_table_in_the_text(nb):
+    here = np.zeros(4, np.float32)
+    rows = [Transition(here, 0, reward, here, reward == -1.0) for reward in (0.0, -1.0, 1.0)]
+    assert nb["says_2_and_5"](torch.zeros(3, 4)).tolist() == [[2.0, 5.0]] * 3
+    target = nb["td_target"](nb["make_batch"](rows), nb["says_2_and_5"], 0.9)
+    assert target.tolist() == [4.5, -1.0, 5.5]
 
 
 def test_td_target_by_hand(nb):
@@ -152,6 +170,14 @@ def test_decide_action_is_epsilon_greedy_and_a_python_int(nb):
     for episode, share in ((0, 0.25), (1, 0.125), (4, 0.05)):
         chosen = [brain.decide_action(obs, episode) for _ in range(3_000)]
         assert abs(chosen.count(1 - best) / 3_000 - share) < 0.03
+
+
+def test_with_epsilon_zero_even_a_draw_of_zero_is_greedy(nb):
+    brain = nb["Brain"](nb["Config"](), seed_everything(0))
+    brain.rng = notebook_1.Draws(0.0)
+    for obs in np.eye(4, dtype=np.float32):
+        best = int(brain.q_net(torch.from_numpy(obs)).argmax())
+        assert brain.decide_action(obs, math.inf) == best
 
 
 def test_two_steps_to_a_known_value(nb):
@@ -228,6 +254,65 @@ def test_fitted_q_iteration_carries_the_reward_back_state_by_state(nb):
     assert float(nb["corridor_error"](hold=1, lr=3e-4, seed=0, updates=1_200)[-1]) < 0.05
 
 
+def test_the_corridor_compares_the_best_values_of_the_five_states(nb, monkeypatch):
+    """Values 0.2, 0.4, 0.6, 0.8 and 1.0: the first is furthest from 0.9 to the power of 4."""
+    line = torch.nn.Linear(1, 2)  # Q(s, left) = s - 1, Q(s, right) = s
+    with torch.no_grad():
+        line.weight.fill_(1.0)
+        line.bias.copy_(torch.tensor([-1.0, 0.0]))
+    monkeypatch.setitem(nb, "make_network", lambda hidden, obs_size: line)
+    monkeypatch.setitem(nb, "fit_once", lambda *_: None)
+    errors = nb["corridor_error"](hold=1, lr=0.1, seed=0, updates=2)
+    assert errors == pytest.approx([0.6561 - 0.2] * 2)
+
+
+def test_the_corridor_holds_its_targets_as_long_as_asked(nb, monkeypatch):
+    gammas, fitted = [], []
+
+    def td_target(batch, net, gamma):
+        gammas.append(gamma)
+        return len(gammas)
+
+    def fit_once(net, optimizer, batch, target):
+        shapes = [tuple(p.shape) for p in net.parameters()]
+        assert shapes == [(32, 1), (32,), (32, 32), (32,), (2, 32), (2,)]
+        assert optimizer.param_groups[0]["lr"] == 3e-3 and batch is nb["CORRIDOR"]
+        fitted.append(target)
+
+    monkeypatch.setitem(nb, "td_target", td_target)
+    monkeypatch.setitem(nb, "fit_once", fit_once)
+    errors = nb["corridor_error"](hold=200, lr=3e-3, seed=0)
+    assert gammas == [0.9] * 6 and len(errors) == 1_200
+    assert fitted == [n for n in range(1, 7) for _ in range(200)]
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_chase_agrees_with_updates_written_out(nb, hold):
+    torch.manual_seed(0)
+    network, batch = nb["make_network"]((32, 32)), nb["make_batch"](random_transitions(32))
+    config = replace(nb["Config"](), lr=1e-2, gamma=0.9)
+    net, expected = copy.deepcopy(network), []
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    for update in range(12):
+        predicted = net(batch.obs)[torch.arange(32), batch.action]
+        best_next = net(batch.next_obs).detach().amax(1)
+        target = torch.where(batch.terminated, batch.reward, batch.reward + 0.9 * best_next)
+        if update == 0:
+            first = predicted.detach(), target
+        pairs = zip((predicted, target), first, strict=True)
+        expected.append([(now - start).abs().sum().item() / 32 for now, start in pairs])
+        aim = first[1] if hold else target
+        optimizer.zero_grad()
+        torch.nn.functional.huber_loss(predicted, aim).backward()
+        optimizer.step()
+    assert np.allclose(nb["chase"](network, batch, config, hold, updates=12), expected, atol=1e-5)
+
+
+def test_chase_makes_200_updates(nb):
+    network, batch = nb["make_network"]((2,)), nb["make_batch"](random_transitions(2))
+    assert nb["chase"](network, batch, nb["Config"](), hold=True).shape == (200, 2)
+
+
 def test_held_targets_stay_and_own_targets_move(nb):
     network = nb["make_network"]((32, 32))
     weights = copy.deepcopy(network.state_dict())
@@ -245,6 +330,21 @@ def test_short_training_updates_and_finishes_episodes(nb):
     assert len(lengths) == 8
     assert brain.updates == sum(lengths) - 31
     assert len(brain.memory) == sum(lengths)
+
+
+# Agent and Environment are those of notebook 1, and so are their tests
+test_the_rewards_of_a_step = notebook_1.test_shaped_reward
+test_the_clock_is_not_handed_over_as_an_end = notebook_1.test_the_clock_is_not_handed_over_as_an_end
+test_solved_needs_ten_in_a_row = notebook_1.test_solved_needs_ten_in_a_row
+test_the_first_ten_episodes_can_solve_it = notebook_1.test_the_first_ten_episodes_can_solve_the_task
+test_run_gives_up_in_the_end = notebook_1.test_run_gives_up_when_the_episodes_are_used_up
+test_without_learning = notebook_1.test_playing_without_learning_learns_nothing_and_collects_frames
+test_the_environment_stops_at_200 = notebook_1.test_the_real_environment_stops_at_200_steps
+test_greedy_games_neither_explore_nor_learn = notebook_1.test_greedy_games_neither_explore_nor_learn
+
+
+def test_the_ring_to_be_written_starts_empty(nb):
+    assert len(nb["Ring"](3)) == 0
 
 
 def test_only_the_brain_changes():

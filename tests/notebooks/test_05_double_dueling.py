@@ -12,6 +12,7 @@ from gymnasium.wrappers import TimeLimit
 from helpers.ablation import holm
 from helpers.replay import Transition
 from tests.faults import planted
+from tests.notebooks.test_beyond_dqn import Count
 from tests.test_probes import PROBES, ActionDependent, Delayed
 from tools.definitions import TWINS, define
 
@@ -24,6 +25,7 @@ NAMES = [
     "share_of_left",
     "largest_estimate",
     "corrected_p_values",
+    "learned_value",
     "Study",
     "MeasuringBrain",
 ]
@@ -348,3 +350,320 @@ def test_measuring_changes_no_training(nb):
         assert brain.updates == 32
         weights.append([p.detach() for p in brain.q_net.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+# --- the small worlds of the text, step by step -------------------------------------------------
+
+
+def scripted_table(nb, double, episodes, coins, prizes, choices):
+    """share_of_left with chance written down: the shares, and what each choice was made from."""
+    runs, seen = len(prizes[0]), []
+    coins, prizes, choices = iter(coins), iter(prizes), iter(choices)
+
+    def choose(q, rng, epsilon):
+        seen.append((q.tolist(), epsilon))
+        return np.array(next(choices))
+
+    def toss(sides, size):
+        assert (sides, size) == (2, runs)
+        return np.array(next(coins))
+
+    def prize(mean, deviation, size):
+        assert (mean, deviation, size) == (-0.1, 1, runs)
+        return np.array(next(prizes), float)
+
+    nb["epsilon_greedy"] = choose
+    rng = SimpleNamespace(integers=toss, normal=prize)
+    shares = nb["share_of_left"](double, rng, runs=runs, episodes=episodes, alpha=0.5)
+    assert not [*coins, *prizes, *choices]
+    assert [epsilon for _, epsilon in seen] == [0.1, 0, 0.1] * episodes
+    q = [table for table, _ in seen]
+    return shares.tolist(), q[::3], q[1::3], q[2::3]
+
+
+def row(**values):
+    """Ten numbers, all 0 except those named (_4=1.5: the one of action 4)."""
+    return [values.get(f"_{i}", 0.0) for i in range(10)]
+
+
+def test_one_of_two_tables_learns_and_the_other_judges(nb):
+    """Three runs, worked out by hand with a step size of a half."""
+    four, none = [4, 4, 4], [0.0, 0.0]
+    shares, first, selects, both = scripted_table(
+        nb, True, 4,
+        coins=[[0, 1, 0], [0, 1, 1], [1, 0, 0], [1, 0, 1], [1, 0, 1], [0, 0, 0], [0] * 3, [0] * 3],
+        prizes=[[2, 4, 8], [3, 1, 6], [0, 9, 1], [0, 0, 0]],
+        choices=[[0, 0, 1], [0] * 3, four, [0] * 3, four, [4, 5, 4], [0, 1, 0], *[four] * 2,
+                 [1, 1, 1], *[four] * 2],
+    )  # fmt: skip
+    assert shares == pytest.approx([2 / 3, 1, 2 / 3, 0])
+    assert first == [[none] * 3] * 2 + [[[0.5, 0], [1, 0], none], [[0.75, 0], [1, 0], none]]
+    assert selects[:2] == [[row()] * 3] * 2
+    assert selects[2] == [row(_4=1.5), row(_5=0.5), row(_4=3.0)]
+    assert both[1] == [row(_4=1.0), row(_4=2.0), row()]
+    assert both[2] == [row(_4=2.5), row(_4=2.0, _5=0.5), row(_4=3.0)]
+    assert both[3] == [row(_4=2.0), row(_4=2.0, _5=0.5), row(_4=3.5)]
+
+
+def test_a_single_table_selects_and_judges(nb):
+    shares, first, selects, both = scripted_table(
+        nb, False, 3, coins=[], prizes=[[2], [3], [0]],
+        choices=[[0], [0], [4], [0], [4], [4], [1], [4], [4]],
+    )  # fmt: skip
+    assert shares == [1, 1, 0] and first[2] == [[0.5, 0]]
+    assert selects == both == [[row()], [row(_4=1.0)], [row(_4=2.0)]]
+
+
+def test_as_many_runs_and_episodes_as_the_text_says(nb):
+    assert len(nb["share_of_left"](True, np.random.default_rng(0), runs=5)) == 300
+    (share,) = nb["share_of_left"](True, np.random.default_rng(0), episodes=1)
+    assert share * 4_000 == pytest.approx(round(share * 4_000), abs=1e-6)
+    assert 0.45 < share < 0.55
+
+
+def test_breaking_ties_changes_no_other_choice(nb):
+    """Not even with the smallest and largest random numbers; a draw of ε itself is no exploring."""
+    close = [1.0, 1.0 + 1e-6]
+    q = np.array([[0.0, 1.0], close, close, [1.0, 0.0], [1.0, 0.0]])
+    ties = np.array([[1e-12, 0.5], [0.999, 0], [0, 0.999], [0, 0.999], [0, 0]])
+    draws = iter([ties, np.array([0.9, 0.9, 0.9, 0.2, 0.1])])
+    rng = SimpleNamespace(
+        random=lambda shape: next(draws), integers=lambda n, size: np.full(size, n - 1)
+    )
+    assert nb["epsilon_greedy"](q, rng, 0.2).tolist() == [1, 1, 1, 0, 1]
+
+
+@pytest.mark.parametrize("start", [-10, 0, 10])
+def test_only_the_mean_makes_v_independent_of_its_start(nb, start):
+    """Without it V - A(1) - A(2) never changes, so V = (start + 4) / 3; with it the mean of Q."""
+    for subtract_mean, expected in ((False, (start + 4) / 3), (True, 2.0)):
+        value, loss = nb["learned_value"](start, subtract_mean)
+        assert value == pytest.approx(expected, abs=1e-9) and loss == pytest.approx(0, abs=1e-12)
+
+
+def test_a_start_too_far_away_leaves_a_loss(nb):
+    """Each of the 500 steps leaves 80 % of the distance; the loss is from before the last one."""
+    value, loss = nb["learned_value"](1e50, True)
+    assert value - 2 == pytest.approx(1e50 * 0.8**500, rel=1e-3)
+    assert loss == pytest.approx(2 * (1e50 * 0.8**499) ** 2, rel=1e-3)
+
+
+# --- the Brain, piece by piece ------------------------------------------------------------------
+
+
+def test_dueling_network_has_two_streams_of_half_the_width(nb):
+    net = nb["QNetwork"](nb["Config"](dueling=True))
+    shapes = [tuple(p.shape) for p in net.parameters() if p.dim() == 2]
+    assert shapes == [(128, 4), (64, 128), (1, 64), (64, 128), (2, 64)]
+
+
+def test_exploration_falls_in_a_straight_line_and_stays(nb):
+    config = nb["Config"](epsilon_end=0.1, epsilon_decay=100)
+    found = [nb["epsilon"](config, t) for t in (0, 50, 100, 200)]
+    assert found == pytest.approx([1, 0.55, 0.1, 0.1])
+
+
+def test_a_step_goes_down_the_gradient_of_now_cut_to_its_longest(nb):
+    """Plain gradient descent on one weight; after the end of the training nothing moves."""
+    weight = torch.nn.Parameter(torch.tensor(0.0))
+    optimizer = torch.optim.SGD([weight], lr=99.0)
+    config, at = nb["Config"](lr=0.1, clip_norm=10.0, agent_steps=100), []
+    for slope, agent_steps in ((3.0, 0), (3.0, 75), (100.0, 50), (3.0, 100), (3.0, 150)):
+        nb["descend"](slope * weight, optimizer, config, agent_steps)
+        at.append(weight.item())
+    assert at == pytest.approx([-0.3, -0.375, -0.875, -0.875, -0.875], rel=1e-5)
+
+
+def test_a_batch_holds_every_field_of_every_transition(nb):
+    rows = [
+        Transition(np.full(4, i, np.float32), i, -i, np.full(4, i + 9, np.float32), i == 2)
+        for i in (1, 2, 3)
+    ]
+    batch = nb["make_batch"](rows)
+    assert batch.obs.tolist() == [[i] * 4 for i in (1, 2, 3)]
+    assert batch.next_obs.tolist() == [[i + 9] * 4 for i in (1, 2, 3)]
+    assert (batch.action.tolist(), batch.action.dtype) == ([1, 2, 3], torch.int64)
+    assert (batch.reward.tolist(), batch.reward.dtype) == ([-1, -2, -3], torch.float32)
+    assert (batch.terminated.tolist(), batch.terminated.dtype) == ([0, 1, 0], torch.float32)
+    with pytest.raises(ValueError, match="shorter"):
+        nb["make_batch"]([rows[0], rows[1][:4]])
+
+
+def test_the_best_action_unless_the_draw_is_below_epsilon(nb):
+    config = nb["Config"](num_actions=3, epsilon_end=0.25, epsilon_decay=10)
+    brain = nb["Brain"](config, np.random.default_rng(0))
+    q = np.array([[0.0, 2, 1], [3, 2, 1], [0, 1, 2]])
+    brain.q_values = lambda obs: q[: len(obs)]
+    assert brain.greedy(np.zeros((3, 4))).tolist() == [1, 0, 2]
+    draws = iter([0.24, 0.25, 0.9])
+    brain.rng = SimpleNamespace(random=lambda: next(draws), integers=lambda n: n - 1)
+    brain.agent_steps = 10
+    assert [brain.decide_action(np.zeros(4)) for _ in range(3)] == [2, 1, 1]
+
+
+def test_an_update_moves_the_values_of_the_actions_taken_to_the_targets(nb):
+    """Values 3 and 5, targets 3.5 and 8: errors 0.5 and 3, losses 0.125 and 2.5."""
+    brain, losses = nb["Brain"](nb["Config"](batch=2), np.random.default_rng(0)), []
+    rows = [
+        Transition(np.arange(first, first + 4, dtype=np.float32), action, 0.0, np.zeros(4), False)
+        for first, action in ((1, 2), (5, 0))
+    ]
+    brain.memory.sample = lambda size: rows[:size]
+    brain.q_net = torch.nn.Identity()  # the observation is taken for Q-values
+    brain.target_rule = lambda *given: torch.tensor([3.5, 8.0])
+    nb["descend"] = lambda loss, optimizer, config, agent_steps: losses.append(loss.item())
+    brain.update()
+    assert losses == [(0.125 + 2.5) / 2]
+
+
+@pytest.mark.parametrize("learn_start, first", [(8, 8), (16, 16), (17, 24)])
+def test_learning_starts_as_soon_as_enough_is_stored(nb, learn_start, first):
+    config = nb["Config"](learn_start=learn_start, train_every=8, updates_per_train=3)
+    brain, seen = nb["Brain"](config, np.random.default_rng(0)), []
+    brain.update = lambda: seen.append(brain.agent_steps)
+    for _ in range(32):
+        brain.learn((np.zeros(4, "f"), 0, 0.0, np.zeros(4, "f"), False))
+    assert seen == [step for step in (8, 16, 24, 32) if step >= first for _ in range(3)]
+
+
+# --- loops --------------------------------------------------------------------------------------
+
+
+def test_the_loop_returns_the_lengths_and_reports_them(nb):
+    """Games of 6 turns (the clock) and 4 (an end); one look every 7 agent steps."""
+    told, looked, learned = [], [], []
+    agent = SimpleNamespace(get_action=lambda obs: 1, learn=learned.append)
+    config = nb["Config"](agent_steps=24, select_every=7)
+    env = TimeLimit(Count(), 6)
+    lengths = nb["Environment"](agent, config, 0, env).run(
+        lambda lengths: told.append([*lengths]), lambda lengths: looked.append([*lengths])
+    )
+    assert lengths == [6, 4, 6, 4] and told == [lengths[:i] for i in (1, 2, 3, 4)]
+    assert looked == [[6], [6, 4], [6, 4, 6, 4]] and len(learned) == 24
+    assert nb["Environment"](agent, config, 0, TimeLimit(Count(), 6)).run() == lengths
+
+
+def test_a_cart_has_two_actions_and_pays_for_the_fall_unless_told_otherwise(nb):
+    assert nb["make_cart"]().action_space.n == 2
+    found = nb["actual_return"](np.array([3, 3]), np.array([True, False]), 0.5)
+    assert found.tolist() == [-0.25, 0.0]
+
+
+def test_an_episode_that_is_over_counts_no_more_and_actions_are_two(nb):
+    """100 games: the even ones are stopped after 2 steps and would fall afterwards."""
+    pushes, even = [], np.arange(100) % 2 == 0
+
+    class Arena:
+        def reset(self, seed):
+            return np.zeros((100, 4), np.float32), {}
+
+        def step(self, action):
+            pushes.append(action)
+            late = len(pushes) == 3
+            stopped = even & (len(pushes) == 2)
+            return np.zeros((100, 4), np.float32), None, np.full(100, late), stopped, {}
+
+    nb["ARENA"] = Arena()
+    chosen = np.arange(100) % 16
+    brain = SimpleNamespace(
+        q_values=lambda obs: np.eye(16, dtype=np.float32)[chosen], greedy=lambda obs: chosen
+    )
+    predicted, length, fell = nb["greedy_episodes"](brain, 0)
+    assert predicted.tolist() == [1.0] * 100
+    assert length.tolist() == [2.0, 3.0] * 50 and fell.tolist() == [False, True] * 50
+    assert all(push.tolist() == [0, 1] * 50 for push in pushes) and len(pushes) == 3
+
+
+def test_a_point_of_the_curve_is_three_rounded_means(source):
+    nb = define(source, ["point_of_curve"])
+    games = np.array([1.23456, 0.5, 1.0]), np.array([1, 3, 4]), np.array([True, False, True])
+    nb["greedy_episodes"] = lambda brain, seed: games if seed == 5 else None
+    brain = SimpleNamespace(config=SimpleNamespace(gamma=0.7))
+    # lengths 8 / 3; predictions 2.73456 / 3; returns (-1 + 0 - 0.343) / 3, or 1, 2.19, 2.533
+    assert nb["point_of_curve"](brain, 5, True) == [2.67, 0.912, -0.448]
+    assert nb["point_of_curve"](brain, 5, False) == [2.67, 0.912, 1.908]
+
+
+@pytest.fixture
+def training(source):
+    """train, with stand-ins for all that takes time: what happens in it is written to a list."""
+    nb, happened, script = define(source, [*NAMES, "train"]), [], []
+
+    class Brain:
+        def __init__(self, config, rng):
+            self.agent_steps, self.drawn = 0, rng.random()
+            self.q_net = torch.nn.Linear(1, 1)
+
+        def greedy(self, obs):
+            return np.arange(16)
+
+    class Environment:
+        def __init__(self, agent, config, seed, env):
+            self.brain = agent.brain
+            happened.append(("environment", seed, env))
+
+        def run(self, progress, select):
+            for games in range(1, len(script) + 1):
+                self.brain.agent_steps += 10
+                torch.nn.init.constant_(self.brain.q_net.weight, games)
+                progress([9] * games)
+                select([9] * games)
+            return [9] * games
+
+    def evaluate(policy, arena, seed):
+        happened.append(("test", policy(None).tolist(), seed))
+        return "the test"
+
+    nb.update(
+        Environment=Environment,
+        evaluate=evaluate,
+        make_cart=lambda *how: how,
+        point_of_curve=lambda brain, seed, fall_only: [script[seed % 1_000], fall_only, seed],
+    )
+
+    def start(means, **how):
+        script[:] = means
+        del happened[:]
+        config = nb["Config"](num_actions=16)
+        return nb["train"](config, 3, brain_class=Brain, **how), list(happened)
+
+    return start
+
+
+def test_of_equally_good_weights_the_earliest_are_kept(training):
+    for means, best in (([50, 70, 70, 20], 2), ([1, 0.5], 1), ([5, 4, 5], 1)):
+        run, _ = training(means)
+        assert run.best["weight"].item() == best
+        assert [row[:3] for row in run.curve] == [(3, 10 * i, m) for i, m in enumerate(means, 1)]
+        assert [row[4] for row in run.curve] == [1_003_000 + i for i in range(len(means))]
+
+
+def test_the_last_agent_is_tested_with_the_actions_of_two_carts(training):
+    run, happened = training([1, 2])
+    assert happened[-1] == ("test", [0, 1] * 8, 2_003_000) and run.test == "the test"
+    assert run.lengths == [9, 9] and run.brain.agent_steps == 20
+    assert run.brain.drawn == np.random.default_rng(3).random()
+
+
+def test_the_reward_is_that_of_the_fall_unless_told_otherwise(training):
+    for how, fall_only in (({}, True), ({"fall_only": False}, False)):
+        run, happened = training([1], **how)
+        assert happened[0] == ("environment", 3, (16, fall_only))
+        assert run.curve[0][3] is fall_only  # the actual return is computed for the same reward
+
+
+def test_the_live_curve_is_told_of_every_episode_and_closed(training):
+    told, closed = [], []
+    live = SimpleNamespace(
+        update=lambda lengths, text: told.append(len(lengths)),
+        close=lambda lengths, text: closed.append(lengths),
+    )
+    training([1, 2, 3], live=live)
+    assert told == [1, 2, 3] and closed == [[9, 9, 9]]
+
+
+def test_the_first_correction_counts_and_means_have_six_digits(source):
+    nb = define(source, [*NAMES, "Run", "train_variant"])
+    brain = SimpleNamespace(corrections=[(1, 1.0), (2, 1.0), (3, 0.0)])
+    nb["train"] = lambda *given, **how: nb["Run"](brain, [], [(7, 3, 1.0)], {}, None)
+    assert nb["train_variant"](nb["Study"](), 7).curve == [(7, 3, 1.0, 0.666667)]

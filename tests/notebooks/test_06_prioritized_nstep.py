@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from helpers.ablation import bootstrap_interval, figures_per_seed, holm, paired_
 from helpers.plotting import load_curves
 from helpers.replay import ReplayMemory, Transition
 from tests.faults import planted
+from tests.notebooks.test_beyond_dqn import Count
 from tests.test_probes import (
     PROBES,
     ActionDependent,
@@ -39,6 +41,7 @@ NAMES = [
     "Agent",
     "Environment",
     "updates_needed",
+    "story",
     "sweep",
     "UniformBrain",
     "steps_to_fall",
@@ -406,3 +409,301 @@ def test_steps_to_the_fall(nb, n):
             rows += window.add(step, over and not falls)
         expected += [length - t if falls else 1_000 for t in range(length if falls else 6 - n)]
     assert nb["steps_to_fall"](rows, n).tolist() == expected
+
+
+# --- the small worlds of the text, step by step -------------------------------------------------
+
+
+def test_the_story_of_the_text(nb):
+    """Rewards 1, 2, 3, 4, three at a time, each worth half of the one before."""
+    full = [Transition("s0", 0, 2.75, "s3", False), Transition("s1", 0, 4.5, "s4", True)]
+    shorter = [Transition("s2", 0, 5.0, "s4", True), Transition("s3", 0, 4.0, "s4", True)]
+    assert nb["story"](True) == full + shorter
+    assert nb["story"](False) == [full[0], full[1]._replace(terminated=False)]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_the_story_ends_with_its_fourth_step(nb, monkeypatch, ends):
+    told = []
+
+    class Listening(nb["NStep"]):
+        def add(self, transition, truncated):
+            told.append((transition.obs, transition.terminated, truncated))
+            return super().add(transition, truncated)
+
+    monkeypatch.setitem(nb, "NStep", Listening)
+    nb["story"](ends)
+    assert told == [(f"s{t}", False, False) for t in range(3)] + [("s3", ends, not ends)]
+
+
+def test_a_sweep_looks_n_states_ahead_at_the_values_from_before(nb):
+    """Four states; the values say what they must not: only the last step has a reward."""
+    values = np.array([0.25, 0.5, 2.0, 8.0])
+    assert nb["sweep"](values, 1, 0.5).tolist() == [0.25, 1.0, 4.0, 1.0]
+    assert nb["sweep"](values, 2, 0.5).tolist() == [0.5, 2.0, 0.5, 1.0]
+    assert nb["sweep"](values, 9, 0.5).tolist() == [0.125, 0.25, 0.5, 1.0]
+    assert nb["sweep"](values, 1) == pytest.approx([0.45, 1.8, 7.2, 1.0])
+    assert values.tolist() == [0.25, 0.5, 2.0, 8.0]
+
+
+def test_cliff_walk_holds_every_game_as_often_as_it_is_likely(nb):
+    """States 0, 1, 2: half of the games fall at once, a quarter in 1, an eighth in 2 or nowhere."""
+    on, further = (0, 1, 0, 1), (1, 1, 0, 2)
+    falls = [(state, 0, 0, -1) for state in range(3)]
+    games = [[falls[0]]] * 4 + [[on, falls[1]]] * 2 + [[on, further, falls[2]]]
+    assert nb["cliff_walk"](3) == [row for game in games for row in game] + [
+        on, further, (2, 1, 1, -1)
+    ]  # fmt: skip
+    assert nb["cliff_walk"](1) == [(0, 0, 0, -1), (0, 1, 1, -1)]
+
+
+@pytest.fixture
+def scripted(nb, monkeypatch):
+    """updates_needed with chance written down: the updates, and the priorities that were set."""
+
+    def run(n, draws, **how):
+        draws, priorities = iter(draws), []
+
+        class Tree:
+            def __init__(self, size):
+                assert size == len(nb["cliff_walk"](n))
+
+            def __setitem__(self, index, priority):
+                priorities.append((np.array(index).tolist(), np.array(priority).tolist()))
+
+            def draw(self, size, rng):
+                return np.array([next(draws) for _ in range(size)])
+
+        monkeypatch.setitem(nb, "SumTree", Tree)
+        updates = nb["updates_needed"](n, "prioritized", None, **how)
+        assert not [*draws]
+        first, *others = priorities
+        assert first == (list(range(2 * 2**n - 2)), [1.0] * (2 * 2**n - 2))
+        return updates, others
+
+    return run
+
+
+def test_priorities_of_the_cliff_walk_are_those_of_the_errors(scripted):
+    """Rows 5 (the reward), 2 (the step before it) and 3 (a fall): errors 1, 0.75, 0.39375, 0."""
+    updates, priorities = scripted(2, [5, 5, 2, 3], limit=4)
+    assert updates == 4 and [index for index, _ in priorities] == [5, 5, 2, 3]
+    expected = [x**0.6 for x in (1.001, 0.751, 0.39475, 0.001)]
+    assert [priority for _, priority in priorities] == pytest.approx(expected)
+
+
+def test_the_cliff_walk_ends_when_the_mean_squared_error_is_small(scripted):
+    """Each draw leaves 3/4 of an error; 0.75^13 is the first below the root of 0.001."""
+    assert scripted(1, [1] * 13)[0] == 13
+    assert scripted(1, [1] * 12, limit=12)[0] == 12
+    assert scripted(2, [5] * 30 + [2] * 11, limit=60)[0] == 41  # 0.9 · 0.75^11, half of it squared
+
+
+def test_a_uniform_walk_draws_all_rows_alike(nb):
+    asked = []
+    rng = SimpleNamespace(integers=lambda size: asked.append(size) or 5)
+    assert nb["updates_needed"](2, "uniform", rng, limit=20) == 20
+    assert asked == [6] * 20
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_the_largest_error_is_that_of_a_chain_of_right_actions(nb, n):
+    """Without a memory: only right actions are ever wrong, and the worst one is improved."""
+    q, truth, updates = [0.0] * n, [0.9 ** (n - 1 - state) for state in range(n)], 0
+    while sum((a - b) ** 2 for a, b in zip(q, truth, strict=True)) / n >= 0.001:
+        errors = [0.9 * after - now for now, after in zip(q, [*q[1:], 1 / 0.9], strict=True)]
+        worst = errors.index(max(errors))
+        q[worst], updates = q[worst] + errors[worst] / 4, updates + 1
+    assert nb["updates_needed"](n, "largest error", None) == updates
+
+
+# --- the agent, piece by piece ------------------------------------------------------------------
+
+
+def test_weighted_loss_and_errors_by_hand(nb):
+    """Errors 0.5 and -2: losses 0.125 and 1.5, the second one halved; errors are not weighted."""
+    q, next_q = torch.tensor([[1.0, 9.0], [9.0, 2.0]], requires_grad=True), torch.zeros(2, 2)
+    batch = Transition(
+        torch.zeros(2, 4), torch.tensor([0, 1]), torch.tensor([1.5, 0.0]), None, torch.zeros(2)
+    )
+    networks = (lambda obs: q), (lambda obs: next_q)
+    weight, config = torch.tensor([1.0, 0.5]), nb["Config"](batch=2)
+    loss, errors = nb["loss_and_errors"](batch, weight, *networks, config)
+    assert loss.item() == pytest.approx((0.125 + 0.75) / 2) and errors.tolist() == [0.5, -2.0]
+    loss.backward()
+    assert q.grad.tolist() == [[-0.25, 0.0], [0.0, 0.25]]
+    with pytest.raises(AssertionError):
+        nb["loss_and_errors"](batch, weight[:, None], *networks, config)
+
+
+def test_the_network_is_two_hidden_layers_on_scaled_observations(nb):
+    torch.manual_seed(0)
+    brain, obs = (
+        nb["Brain"](nb["Config"](hidden=(16, 8)), np.random.default_rng(0)),
+        torch.randn(5, 4),
+    )
+    x = obs / torch.tensor([2.4, 2.0, 0.21, 2.0])
+    parameters = list(brain.q_net.parameters())
+    assert [tuple(p.shape) for p in parameters[::2]] == [(16, 4), (8, 16), (2, 8)]
+    for i, (weight, bias) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
+        x = (x.relu() if i else x) @ weight.T + bias
+    torch.testing.assert_close(brain.q_net(obs), x)
+    np.testing.assert_allclose(brain.q_values(obs.numpy()), x.detach().numpy(), rtol=1e-5)
+
+
+def test_exploration_falls_in_a_straight_line_and_stays(nb):
+    config = nb["Config"](epsilon_end=0.1, epsilon_decay=100)
+    found = [nb["epsilon"](config, t) for t in (0, 50, 100, 200)]
+    assert found == pytest.approx([1, 0.55, 0.1, 0.1])
+
+
+def test_a_step_goes_down_the_gradient_of_now_cut_to_its_longest(nb):
+    """Plain gradient descent on one weight; after the end of the training nothing moves."""
+    weight = torch.nn.Parameter(torch.tensor(0.0))
+    optimizer = torch.optim.SGD([weight], lr=99.0)
+    config, at = nb["Config"](lr=0.1, clip_norm=10.0, agent_steps=100), []
+    for slope, agent_steps in ((3.0, 0), (3.0, 75), (100.0, 50), (3.0, 100), (3.0, 150)):
+        nb["descend"](slope * weight, optimizer, config, agent_steps)
+        at.append(weight.item())
+    assert at == pytest.approx([-0.3, -0.375, -0.875, -0.875, -0.875], rel=1e-5)
+
+
+def test_a_batch_holds_every_field_of_every_transition(nb):
+    rows = [
+        Transition(np.full(4, i, np.float32), i, -i, np.full(4, i + 9, np.float32), i == 2)
+        for i in (1, 2, 3)
+    ]
+    batch = nb["make_batch"](rows)
+    assert batch.obs.tolist() == [[i] * 4 for i in (1, 2, 3)]
+    assert batch.next_obs.tolist() == [[i + 9] * 4 for i in (1, 2, 3)]
+    assert (batch.action.tolist(), batch.action.dtype) == ([1, 2, 3], torch.int64)
+    assert (batch.reward.tolist(), batch.reward.dtype) == ([-1, -2, -3], torch.float32)
+    assert (batch.terminated.tolist(), batch.terminated.dtype) == ([0, 1, 0], torch.float32)
+    with pytest.raises(ValueError, match="shorter"):
+        nb["make_batch"]([rows[0], rows[1][:4]])
+
+
+def test_the_best_action_unless_the_draw_is_below_epsilon(nb):
+    config = nb["Config"](epsilon_end=0.25, epsilon_decay=10)
+    brain = nb["Brain"](config, np.random.default_rng(0), num_actions=3)
+    q = np.array([[0.0, 2, 1], [3, 2, 1], [0, 1, 2]])
+    brain.q_values = lambda obs: q[: len(obs)]
+    assert brain.greedy(np.zeros((3, 4))).tolist() == [1, 0, 2]
+    draws = iter([0.24, 0.25, 0.9])
+    brain.rng = SimpleNamespace(random=lambda: next(draws), integers=lambda n: n - 1)
+    brain.agent_steps = 10
+    assert [brain.decide_action(np.zeros(4)) for _ in range(3)] == [2, 1, 1]
+
+
+@pytest.mark.parametrize("learn_start, first", [(6, 8), (7, 16), (14, 16), (15, 24)])
+def test_learning_starts_as_soon_as_enough_windows_are_stored(nb, learn_start, first):
+    """Of 3 steps each: there are two windows fewer than steps."""
+    config = nb["Config"](learn_start=learn_start, train_every=8, updates_per_train=3)
+    brain, seen = nb["Brain"](config, np.random.default_rng(0)), []
+    brain.update = lambda: seen.append(brain.agent_steps)
+    for _ in range(32):
+        brain.learn(Transition(np.zeros(4, "f"), 0, 0.0, np.zeros(4, "f"), False), False)
+    assert seen == [step for step in (8, 16, 24, 32) if step >= first for _ in range(3)]
+
+
+def test_the_counting_memory_takes_alpha_by_name_only(nb):
+    with pytest.raises(TypeError, match="positional"):
+        nb["CountingMemory"](10, np.random.default_rng(0), 0.5)
+
+
+# --- loops --------------------------------------------------------------------------------------
+
+
+def test_the_loop_returns_the_lengths_and_reports_them(nb):
+    """Games of 6 turns (the clock) and 4 (an end); one look every 7 agent steps."""
+    told, looked, learned = [], [], []
+    agent = SimpleNamespace(get_action=lambda obs: 1, learn=lambda *step: learned.append(step))
+
+    def environment(agent_steps):
+        return nb["Environment"](
+            agent, nb["Config"](agent_steps=agent_steps), 0, TimeLimit(Count(), 6)
+        )
+
+    lengths = environment(24).run(
+        lambda lengths: told.append([*lengths]), lambda lengths: looked.append([*lengths]), 7
+    )
+    assert lengths == [6, 4, 6, 4] and told == [lengths[:i] for i in (1, 2, 3, 4)]
+    assert looked == [[6], [6, 4], [6, 4, 6, 4]] and len(learned) == 24
+    assert [t for t, (_, truncated) in enumerate(learned, 1) if truncated] == [6, 16]
+    assert environment(24).run() == lengths
+    del looked[:], learned[:]
+    environment(5_000).run(select=lambda lengths: looked.append(len(learned)))
+    assert looked == [2_500, 5_000]
+
+
+@pytest.fixture
+def training(source):
+    """train, with stand-ins for all that takes time: what happens in it is written to a list."""
+    nb, happened, script = define(source, [*NAMES, "train"]), [], []
+
+    class Brain:
+        def __init__(self, config, rng):
+            self.agent_steps, self.drawn = 0, rng.random()
+            self.q_net = torch.nn.Linear(1, 1)
+
+        def greedy(self, obs):
+            return np.arange(16)
+
+    class Environment:
+        def __init__(self, agent, config, seed):
+            self.brain = agent.brain
+            happened.append(("environment", seed))
+
+        def run(self, progress, select, select_every):
+            happened.append(("select every", select_every))
+            for games in range(1, len(script)):
+                self.brain.agent_steps += 10
+                torch.nn.init.constant_(self.brain.q_net.weight, games)
+                progress([9] * games)
+                select([9] * games)
+            return [9] * games
+
+    def evaluate(policy, arena, seed):
+        happened.append(("play", policy(None).tolist() == list(range(16)), seed))
+        return SimpleNamespace(
+            mean=script[len([what for what, *_ in happened if what == "play"]) - 1]
+        )
+
+    nb.update(Environment=Environment, evaluate=evaluate, Brain=Brain)
+
+    def start(means, test=7.0, **how):
+        script[:] = [*means, test]
+        del happened[:]
+        return nb["train"](nb["Config"](), 3, **how), list(happened)
+
+    return start
+
+
+def test_of_equally_good_weights_the_earliest_are_kept(training):
+    for means, best in (([50, 70, 70, 20], 2), ([1, 0.5], 1), ([5, 4, 5], 1)):
+        run, happened = training(means)
+        assert run.best["weight"].item() == best
+        assert run.curve == [(3, 10 * i, mean) for i, mean in enumerate(means, 1)]
+        seeds = [1_003_000 + i for i in range(len(means))] + [2_003_000]
+        assert happened[2:] == [("play", True, seed) for seed in seeds]
+
+
+def test_what_training_returns(training):
+    run, happened = training([1.23456, 2], test=8.0)
+    assert happened[:2] == [("environment", 3), ("select every", 2_500)]
+    assert run.curve[0] == (3, 10, 1.23) and run.test.mean == 8.0
+    assert run.lengths == [9, 9] and run.brain.agent_steps == 20
+    assert run.brain.drawn == np.random.default_rng(3).random()
+    other = type("Other", (type(run.brain),), {})
+    run, happened = training([1], brain=other, select_every=10)
+    assert type(run.brain) is other and happened[1] == ("select every", 10)
+
+
+def test_the_live_curve_is_told_of_every_episode_and_closed(training):
+    told, closed = [], []
+    live = SimpleNamespace(
+        update=lambda lengths, text: told.append(len(lengths)),
+        close=lambda lengths, text: closed.append(lengths),
+    )
+    training([1, 2, 3], live=live)
+    assert told == [1, 2, 3] and closed == [[9, 9, 9]]

@@ -4,6 +4,7 @@ import ast
 import math
 from dataclasses import asdict, replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from benchmarks import ablate
+from helpers.checkpoint import save_checkpoint
 from helpers.replay import FrameBatch, Transition
 from tests.faults import planted
 from tests.test_probes import PROBES, Probe
@@ -109,6 +111,14 @@ def test_projection_gives_no_negative_probability():
     assert (found >= 0).all() and found[0, -1] == pytest.approx(1.0)
 
 
+def test_kl_divergence_is_never_negative():
+    """Not even by rounding, where prediction and target are the same."""
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(1_000, 51)
+    loss, kl = NB["c51_loss"](torch.softmax(logits, dim=1), logits)
+    assert kl.min() >= 0 and kl.max() < 1e-5 < loss.min()
+
+
 # --- quantiles --------------------------------------------------------------------------------
 
 
@@ -132,6 +142,20 @@ def test_quantile_loss_equals_a_slow_reference(kappa):
     expected = [slow_quantile_loss(*pair, kappa) for pair in pairs]
     found = NB["quantile_loss"](theta, target, kappa).tolist()
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_quantile_loss_by_hand():
+    """κ = 1 by itself: the errors 3 and -0.5 count 2.5 and 0.125, τ is 0.25 and 0.75."""
+    loss = NB["quantile_loss"](torch.tensor([[0.0, 3.5]]), torch.tensor([[3.0]]))
+    assert loss.tolist() == pytest.approx([0.25 * 2.5 + 0.25 * 0.125])
+
+
+def test_the_lottery_pays_about_six_in_three_games_of_ten():
+    paid = define(SOURCE, ["outcomes"])["outcomes"](np.random.default_rng(0), 20_000)
+    assert paid.dtype == torch.float32 and paid.shape == (20_000,)
+    wins = paid[paid != 0]
+    assert len(wins) / len(paid) == pytest.approx(0.3, abs=0.015)
+    assert (wins.mean().item(), wins.std().item()) == pytest.approx((6.0, 0.7), abs=0.03)
 
 
 # --- losses of every kind ---------------------------------------------------------------------
@@ -289,6 +313,19 @@ def test_noise_has_the_size_and_the_form_of_the_paper():
     torch.testing.assert_close(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
 
 
+def test_noisy_layers_begin_with_the_weights_of_the_paper():
+    """μ anywhere between ± 1/√100 = 0.1, every σ 0.5/√100 = 0.05, no noise yet."""
+    torch.manual_seed(0)
+    layer = NB["NoisyLinear"](100, 400)
+    for parameter in (layer.weight, layer.bias):
+        assert -0.1 <= parameter.min() < -0.095 and 0.095 < parameter.max() <= 0.1
+        assert parameter.std().item() == pytest.approx(0.1 / 3**0.5, rel=0.05)
+    for sigma in (layer.weight_sigma, layer.bias_sigma):
+        torch.testing.assert_close(sigma, torch.full_like(sigma, 0.05))
+    x = torch.randn(3, 100)
+    torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
+
+
 def noisy_brain(nb, make_brain, noise_every=1):
     torch.manual_seed(0)
     how = dict(batch=8, learn_start=8, noise_every=noise_every)
@@ -398,6 +435,28 @@ def explored_asks_twenty_noises(nb):
     assert len({tuple(noise.tolist()) for noise in seen}) == 20
 
 
+def test_epsilon_falls_from_1_to_004_in_8000_agent_steps():
+    found = [NB["epsilon"](NB["DQN"], t) for t in (0, 4_000, 8_000, 20_000)]
+    assert found == pytest.approx([1.0, 0.52, 0.04, 0.04])
+    assert NB["epsilon"](NB["RAINBOW"], 4_000) == 0.0
+
+
+def test_what_is_recorded_of_the_noise():
+    """Without σ no decision differs; a network without noise has no σ; few digits are kept."""
+    nb = definitions()
+    brain = noisy_brain(nb, "switched_brain")
+    for obs in np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32):
+        brain.memory.push(obs, 0, 0.0, obs, False)
+    with torch.no_grad():
+        for name, parameter in brain.q_net.named_parameters():
+            if name.endswith("sigma"):
+                parameter.zero_()
+    assert nb["noise_now"](brain) == (0.0, 0.0)
+    assert nb["mean_sigma"](nn.Linear(2, 2)) == 0.0
+    nb["mean_sigma"], nb["explored"] = lambda network: 0.1234567, lambda brain: 0.9876543
+    assert nb["noise_now"](brain) == (0.12346, 0.9877)
+
+
 @pytest.mark.parametrize(
     "check", [streams_are_noisy, exploring_follows_epsilon, explored_asks_twenty_noises]
 )
@@ -435,6 +494,76 @@ def advantages_are_centred(nb):
     config = replace(nb["RAINBOW"], noisy=False, hidden=(16, 16), atoms=5)
     net, obs = nb["SwitchedNetwork"](config, nb["CartBody"](16), 3), torch.randn(7, 4)
     torch.testing.assert_close(net(obs).mean(dim=1), net.value(net.body(obs)))
+
+
+class Say(nn.Module):
+    """Answers the same, whatever it is asked."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = torch.tensor(answer)
+
+    def forward(self, x):
+        return self.answer.expand(len(x), -1)
+
+
+@pytest.mark.parametrize("name", ["QNetwork", "SwitchedNetwork"])
+def test_value_and_advantages_by_hand(name):
+    """Values 10 and 20 of two atoms; advantages (1, 2) and (3, 6) have the mean (2, 4)."""
+    config = replace(NB["RAINBOW"], atoms=2, hidden=(16, 16), low=0.0, high=1.0)
+    net = NB[name](config, NB["CartBody"](16), 2)
+    net.value, net.advantage = Say([10.0, 20.0]), Say([1.0, 2.0, 3.0, 6.0])
+    logits = net(torch.zeros(3, 4))
+    assert logits.tolist() == [[[9.0, 18.0], [11.0, 22.0]]] * 3
+    share = 1 / (1 + math.exp(-9)), 1 / (1 + math.exp(-11))  # of the atom 1
+    torch.testing.assert_close(net.mean(logits), torch.tensor([share] * 3))
+
+
+def test_observations_count_in_the_units_of_the_cart():
+    """2.4 m, 2 m/s, 0.21 rad and 2 rad/s each count as 1."""
+    torch.manual_seed(0)
+    body = NB["CartBody"](50)
+    obs = torch.diag(torch.tensor([2.4, 2.0, 0.21, 2.0]))
+    torch.testing.assert_close(body(obs), F.relu(body.layer.weight.T + body.layer.bias))
+
+
+def test_brains_have_networks_of_the_sizes_asked_for():
+    rng = np.random.default_rng(0)
+    brain = NB["switched_brain"](NB["Switches"](hidden=(16, 8)), rng)
+    assert brain.q_net.body.features == 16
+    assert brain.q_net(torch.zeros(3, 4)).shape == (3, 2, 1)
+    shapes = [tuple(p.shape) for p in brain.q_net.parameters()]
+    assert shapes == [(16, 4), (16,), (8, 16), (8,), (2, 8), (2,)]
+    brain = NB["cart_brain"](NB["Config"](), rng)
+    assert brain.q_net(torch.zeros(3, 4)).shape == (3, 2, 51)
+    assert brain.q_net.body.features == 128 and brain.q_net.value[0].weight.shape == (64, 128)
+
+
+def test_updates_are_due_whenever_a_multiple_is_passed():
+    """Two updates at 12, 24, 36, 48 agent steps, or at the first eight of them after that."""
+    config = NB["Config"](train_every=12, updates_per_train=2, learn_start=5)
+    for stored, due in ((4, []), (5, [16, 24, 40, 48]), (6, [16, 24, 40, 48])):
+        brain, made = NB["cart_brain"](config, np.random.default_rng(0)), []
+        brain.memory, brain.update = [0] * stored, lambda b=brain, m=made: m.append(b.agent_steps)
+        for _ in range(6):
+            brain.learn(steps=8)
+        assert made == [step for step in due for _ in range(2)]
+    brain.agent_steps = 0
+    made.clear()
+    for _ in range(25):
+        brain.learn(steps=1)
+    assert made == [12, 12, 24, 24]
+
+
+def test_a_training_that_goes_on_too_long_keeps_its_last_settings():
+    rng = np.random.default_rng(0)
+    brain = NB["cart_brain"](NB["Config"](agent_steps=100), rng)
+    switched = NB["switched_brain"](NB["Switches"](agent_steps=100, lr=0.4, lr_end=0.1), rng)
+    found = []
+    for step in (0, 25, 100, 150):
+        brain.agent_steps = switched.agent_steps = step
+        found += [brain.progress(), 1_000 * brain.learning_rate(), switched.learning_rate()]
+    assert found == pytest.approx([0, 1, 0.4, 0.25, 0.75, 0.325, 1, 0, 0.1, 1, 0, 0.1])
 
 
 def one_update(nb):
@@ -527,6 +656,138 @@ def test_all_switches_on_is_rainbow():
         torch.testing.assert_close(ours[name], theirs[name])
     obs = np.random.default_rng(2).normal(size=(50, 4)).astype(np.float32)
     assert np.array_equal(*(brain.decide_actions(obs) for brain in brains))
+
+
+# --- the loop ---------------------------------------------------------------------------------
+
+
+class Turns:
+    """Games of 3 turns that end and of 5 that the clock stops, in turns; obs: game, turn."""
+
+    def __init__(self):
+        self.game, self.seeds = -1, []
+
+    def reset(self, seed=None):
+        self.seeds.append(seed)
+        self.game, self.turn = self.game + 1, 0
+        return (self.game, 0), {}
+
+    def step(self, action):
+        self.turn += 1
+        ended = self.turn == 3 and self.game % 2 == 0
+        return (self.game, self.turn), 0.5 * action, ended, self.turn == 5, {}
+
+
+class Watcher:
+    """An agent that does not learn: action 2, and a list of what it was told."""
+
+    def __init__(self):
+        self.told = []
+
+    def get_action(self, obs):
+        return 2
+
+    def learn(self, transition, truncated):
+        self.told.append((*transition, truncated))
+
+
+def test_the_loop_tells_the_agent_every_step_and_returns_the_lengths():
+    env, agent, reported = Turns(), Watcher(), []
+    loop = NB["Environment"](agent, SimpleNamespace(agent_steps=10), seed=7, env=env)
+    lengths = loop.run(progress=lambda lengths: reported.append(list(lengths)))
+    assert lengths == [3, 5]  # the third game is not over
+    assert reported == [[3], [3, 5]] and env.seeds == [7, None, None]
+    games = [(0, t) for t in range(3)] + [(1, t) for t in range(5)] + [(2, 0), (2, 1)]
+    assert [row[0] for row in agent.told] == games
+    assert [row[3] for row in agent.told] == [(game, t + 1) for game, t in games]
+    assert {row[1:3] for row in agent.told} == {(2, 1.0)}
+    assert [i for i, row in enumerate(agent.told, 1) if row[4]] == [3]
+    assert [i for i, row in enumerate(agent.told, 1) if row[5]] == [8]
+
+
+@pytest.mark.parametrize("stop, taken", [(False, 5_100), (True, 2_500)])
+def test_the_loop_asks_every_2500_agent_steps_whether_to_stop(stop, taken):
+    agent, asked = Watcher(), []
+    loop = NB["Environment"](agent, SimpleNamespace(agent_steps=5_100), seed=0, env=Turns())
+    lengths = loop.run(select=lambda lengths: asked.append(len(agent.told)) or stop)
+    assert asked == ([2_500] if stop else [2_500, 5_000])
+    assert len(agent.told) == taken and sum(lengths) in range(taken - 5, taken + 1)
+
+
+class Idle:
+    """Stand-in for a Brain: it counts, and never learns."""
+
+    def __init__(self, config, rng):
+        self.config, self.rng, self.memory = config, rng, self
+        self.q_net, self.agent_steps, self.updates = nn.Linear(1, 1), 0, 0
+
+    def __len__(self):
+        return 0
+
+    def push(self, *row):
+        pass
+
+    def decide_actions(self, obs):
+        return np.zeros(len(obs), int)
+
+    greedy = decide_actions
+
+    def learn(self, steps):
+        self.agent_steps += steps
+
+
+class Live:
+    """Stand-in for a live curve."""
+
+    def __init__(self):
+        self.updates, self.closed = [], []
+
+    def update(self, values, title):
+        self.updates.append(list(values))
+
+    def close(self, values, title):
+        self.closed.append(list(values))
+
+
+def judged_by(nb, means):
+    """Let evaluations say these means, one after the other; return what they were asked."""
+    asked = []
+
+    def evaluate(policy, arena, seed, **how):
+        asked.append((policy, arena, seed, how))
+        with torch.no_grad():  # so that the weights tell when they were copied
+            policy.__self__.q_net.weight.fill_(len(asked))
+        return SimpleNamespace(mean=means[len(asked) - 1])
+
+    nb["evaluate"] = evaluate
+    return asked
+
+
+def test_a_training_on_cartpole_is_judged_every_2500_agent_steps():
+    nb, live = definitions(), Live()
+    asked = judged_by(nb, [12.3456, 9.8765, 11.0])
+    run = nb["train"](
+        nb["Config"](agent_steps=5_000), 2, live, make_brain=Idle, measure=lambda b: ("m", b)
+    )
+    brain = run.brain
+    assert run.curve == [(2, 2_500, 12.35, "m", brain), (2, 5_000, 9.88, "m", brain)]
+    assert brain.rng.random() == np.random.default_rng(2).random()
+    assert [seed for _, _, seed, _ in asked] == [1_002_000, 1_002_001, 2_002_000]
+    assert all(arena is nb["ARENA"] and policy == brain.greedy for policy, arena, *_ in asked)
+    assert run.test.mean == 11.0 and run.best["weight"].item() == 1
+    assert 4_980 < sum(run.lengths) <= 5_000 and min(run.lengths) >= 8
+    assert live.closed == [run.lengths] and live.updates[-1] == run.lengths
+    assert [len(lengths) for lengths in live.updates] == list(range(1, len(run.lengths) + 1))
+
+
+@pytest.mark.parametrize(
+    "means, best", [((0.5, 0.25), 1), ((0.25, 0.5), 2), ((50.0, 50.0), 1), ((3.0, 80.0), 2)]
+)
+def test_the_first_of_the_best_weights_are_kept(means, best):
+    nb = definitions()
+    judged_by(nb, [*means, 500.0])
+    run = nb["train"](nb["Config"](agent_steps=20), 0, select_every=10, make_brain=Idle)
+    assert run.best["weight"].item() == best and run.test.mean == 500
 
 
 # --- probes -----------------------------------------------------------------------------------
@@ -691,12 +952,15 @@ def test_every_pong_variant_has_its_network(name):
     assert answer.shape == (2, 6, atoms)
     assert network.mean(answer).shape == (2, 6)
     streams = [network.advantage, network.value] if config.dueling else [network.advantage]
-    for stream in streams:  # orthogonal: rows, or columns, at right angles and of one length
-        for layer, gain in ((stream[0], 2**0.5), (stream[2], 0.01)):
-            weight = layer.weight if len(layer.weight) <= layer.weight.shape[1] else layer.weight.T
-            torch.testing.assert_close(
-                weight @ weight.T / gain**2, torch.eye(len(weight)), atol=1e-4, rtol=0
-            )
+    layers = [pair for stream in streams for pair in ((stream[0], 2**0.5), (stream[2], 0.01))]
+    layers += [(x, 2**0.5) for x in network.body.layers if isinstance(x, nn.Conv2d)]
+    for layer, gain in layers:  # orthogonal: rows, or columns, at right angles and of one length
+        weight = layer.weight.flatten(1)
+        weight = weight if len(weight) <= weight.shape[1] else weight.T
+        torch.testing.assert_close(
+            weight @ weight.T / gain**2, torch.eye(len(weight)), atol=1e-4, rtol=0
+        )
+        assert not layer.bias.any()
 
 
 def test_patches_are_the_convolution_of_notebook_4():
@@ -708,6 +972,84 @@ def test_patches_are_the_convolution_of_notebook_4():
     picture = (obs.float() - body.mean_frame) / 64
     first = F.conv2d(picture, filters, body.layers[0].bias.detach(), stride=4)
     assert torch.allclose(body(obs), body.layers[1:](first), atol=1e-4)
+
+
+def test_pixels_go_through_the_layers_of_notebook_4():
+    """Its first layer has 8 × 8 pixels, here 64 numbers of 2 × 2 patches."""
+    body = PONG["PixelBody"]()
+    shapes = [tuple(x.weight.shape) for x in body.layers if isinstance(x, nn.Conv2d)]
+    assert shapes == [(16, 64, 2, 2), (32, 16, 4, 4), (32, 32, 3, 3)]
+    assert body(torch.zeros(2, 4, 84, 84, dtype=torch.uint8)).shape == (2, 1568)
+    assert body.features == 1568 and not body.mean_frame.any()
+
+
+def test_a_saved_agent_plays_pong_as_it_did(tmp_path):
+    nb = define(SOURCE, ["pong_player"])
+    torch.manual_seed(1)
+    config = nb["Config"](low=-2.0, high=2.0)
+    network = nb["QNetwork"](config, nb["PixelBody"](), num_actions=6, units=128)
+    save_checkpoint(tmp_path / "a.safetensors", {"q_net": network.state_dict()})
+    player = nb["pong_player"](tmp_path / "a.safetensors")
+    obs = torch.randint(0, 256, (20, 4, 84, 84), dtype=torch.uint8)
+    with torch.inference_mode():
+        network.eval()
+        expected = network.mean(network(obs)).argmax(dim=1)
+    assert player.greedy(obs.numpy()).tolist() == expected.tolist()
+    assert player.q_net.support[[0, 50]].tolist() == [-2, 2]
+
+
+def test_the_background_is_the_mean_of_60_batches_of_newest_pictures():
+    drawn, nets = [], [SimpleNamespace(body=PONG["PixelBody"]()) for _ in range(2)]
+
+    def draw():
+        drawn.append(len(drawn) + 1)  # 1, 2, … 60: 30.5 on average
+        obs = torch.full((2, 4, 84, 84), 255, dtype=torch.uint8)
+        obs[:, -1] = drawn[-1]
+        obs[:, -1, 3, 5] = 2 * drawn[-1]
+        return SimpleNamespace(obs=obs), None, None
+
+    PONG["calibrate"](SimpleNamespace(q_net=nets[0], target_net=nets[1], draw=draw))
+    expected = torch.full((84, 84), 30.5)
+    expected[3, 5] = 61.0
+    for net in nets:
+        torch.testing.assert_close(net.body.mean_frame, expected)
+
+
+class EightGames:
+    """Stand-in for a vector environment of Pong: no end; the observation is the clock."""
+
+    def __init__(self, number, **how):
+        self.number, self.clock = number, 0
+
+    def reset(self, seed=None):
+        self.seed = seed
+        return np.zeros((self.number, 1)), {}
+
+    def step(self, actions):
+        self.clock += 1
+        ended, never = np.full(self.number, self.clock % 1_000 == 0), np.zeros(self.number, bool)
+        return np.full((self.number, 1), self.clock), np.ones(self.number), ended, never, {}
+
+    def close(self):
+        pass
+
+
+def test_a_training_on_pong_is_judged_every_10000_agent_steps():
+    nb, live, made = ablate.load("07-pong"), Live(), []
+    nb["pong_brain"], nb["noise_now"] = Idle, lambda brain: (0.25, 0.125)
+    nb["make_pong"] = lambda *given, **how: made.append(EightGames(*given, **how)) or made[-1]
+    asked = judged_by(nb, [-20.1234, 3.4567])
+    config = replace(nb["PONG"], agent_steps=20_000)
+    brain, curve, games = nb["train_pong"](config, 4, live)
+    assert curve == [(4, 10_000, -20.12, 0.25, 0.125), (4, 20_000, 3.46, 0.25, 0.125)]
+    assert len(nb["CURVE"]) == 5 and brain.agent_steps == 20_000
+    assert [(a, seed, how) for _, a, seed, how in asked] == [
+        (made[1], 10_000, {"max_agent_steps": 4_000})
+    ] * 2
+    assert made[0].seed == 4 and made[0].clock == 2_500  # eight agent steps at once
+    assert games == [1_000.0] * 16  # two games of each
+    assert live.updates[998:1_000] == [[], games[:8]] and live.updates[-1] == games
+    assert live.closed == [games] and len(live.updates) == 2_500
 
 
 @pytest.mark.parametrize("name", ["dqn", "rainbow"])
