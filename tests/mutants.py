@@ -59,7 +59,7 @@ SHOWING = {  # definitions that only draw, print or time: their figure shows wha
     "seconds_per_call", "take_turns", "Clock", "Bench", "warm_up", "cpu_seconds",
 }  # fmt: skip
 # left out: tests that look for the text of the code, which any change of that text would fail
-UNFAIR = "not (noticed or same_in_both_notebooks or only_the_brain_changes or windows_are_those)"
+UNFAIR = "not (is_noticed or same_in_both_notebooks or only_the_brain_changes or windows_are_those)"
 SWAPS = {"Add": "Sub", "Sub": "Add", "Mul": "Div", "Div": "Mul", "FloorDiv": "Mul", "Mod": "Mul",
          "Pow": "Mul", "BitAnd": "BitOr", "BitOr": "BitAnd"}  # fmt: skip
 COMPARE = {"Lt": ("LtE", "Gt"), "LtE": ("Lt", "GtE"), "Gt": ("GtE", "Lt"), "GtE": ("Gt", "LtE"),
