@@ -13,6 +13,7 @@ from torch import nn
 from helpers.plotting import load_curves
 from helpers.replay import Transition
 from helpers.runtime import ROOT, seed_everything
+from tests.notebooks.test_01_q_table import Draws
 from tools.definitions import load_definitions
 
 NAMES = [
@@ -63,16 +64,6 @@ def transitions(rng, count):
 def brain_of(nb, config, kind="Brain"):
     torch.manual_seed(0)
     return nb[kind](config, np.random.default_rng(0))
-
-
-class Draws:
-    """A random generator that is asked for one uniform number only, and returns this one."""
-
-    def __init__(self, number):
-        self.number = number
-
-    def random(self):
-        return self.number
 
 
 class Live:
@@ -340,10 +331,8 @@ def test_rewards_of_a_recipe_are_scaled(nb, recipe):
 
 
 def test_updates_in_rounds(nb, tiny):
-    brain, updates = (
-        brain_of(nb, replace(tiny, train_every=8, updates_per_train=3, learn_start=10)),
-        [],
-    )
+    config = replace(tiny, train_every=8, updates_per_train=3, learn_start=10)
+    brain, updates = brain_of(nb, config), []
     for row in transitions(np.random.default_rng(3), 30):
         brain.learn(row)
         updates.append(brain.updates)

@@ -457,38 +457,6 @@ def test_dueling_network_has_two_streams_of_half_the_width(nb):
     assert shapes == [(128, 4), (64, 128), (1, 64), (64, 128), (2, 64)]
 
 
-def test_exploration_falls_in_a_straight_line_and_stays(nb):
-    config = nb["Config"](epsilon_end=0.1, epsilon_decay=100)
-    found = [nb["epsilon"](config, t) for t in (0, 50, 100, 200)]
-    assert found == pytest.approx([1, 0.55, 0.1, 0.1])
-
-
-def test_a_step_goes_down_the_gradient_of_now_cut_to_its_longest(nb):
-    """Plain gradient descent on one weight; after the end of the training nothing moves."""
-    weight = torch.nn.Parameter(torch.tensor(0.0))
-    optimizer = torch.optim.SGD([weight], lr=99.0)
-    config, at = nb["Config"](lr=0.1, clip_norm=10.0, agent_steps=100), []
-    for slope, agent_steps in ((3.0, 0), (3.0, 75), (100.0, 50), (3.0, 100), (3.0, 150)):
-        nb["descend"](slope * weight, optimizer, config, agent_steps)
-        at.append(weight.item())
-    assert at == pytest.approx([-0.3, -0.375, -0.875, -0.875, -0.875], rel=1e-5)
-
-
-def test_a_batch_holds_every_field_of_every_transition(nb):
-    rows = [
-        Transition(np.full(4, i, np.float32), i, -i, np.full(4, i + 9, np.float32), i == 2)
-        for i in (1, 2, 3)
-    ]
-    batch = nb["make_batch"](rows)
-    assert batch.obs.tolist() == [[i] * 4 for i in (1, 2, 3)]
-    assert batch.next_obs.tolist() == [[i + 9] * 4 for i in (1, 2, 3)]
-    assert (batch.action.tolist(), batch.action.dtype) == ([1, 2, 3], torch.int64)
-    assert (batch.reward.tolist(), batch.reward.dtype) == ([-1, -2, -3], torch.float32)
-    assert (batch.terminated.tolist(), batch.terminated.dtype) == ([0, 1, 0], torch.float32)
-    with pytest.raises(ValueError, match="shorter"):
-        nb["make_batch"]([rows[0], rows[1][:4]])
-
-
 def test_the_best_action_unless_the_draw_is_below_epsilon(nb):
     config = nb["Config"](num_actions=3, epsilon_end=0.25, epsilon_decay=10)
     brain = nb["Brain"](config, np.random.default_rng(0))

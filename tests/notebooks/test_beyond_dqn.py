@@ -10,6 +10,7 @@ import torch
 from gymnasium.wrappers import TimeLimit
 
 from benchmarks import ablate
+from helpers.replay import Transition
 from tests.faults import planted
 from tools.definitions import TWINS, define
 
@@ -46,6 +47,44 @@ def small(nb, **changes):
 def make_brain(nb, config):
     make = nb.get("switched_brain", nb.get("cart_brain", nb["Brain"]))
     return make(config, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("which", ["05", "06"])
+def test_exploration_falls_in_a_straight_line_and_stays(which):
+    nb = definitions(which)
+    config = nb["Config"](epsilon_end=0.1, epsilon_decay=100)
+    found = [nb["epsilon"](config, t) for t in (0, 50, 100, 200)]
+    assert found == pytest.approx([1, 0.55, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("which", ["05", "06"])
+def test_a_step_goes_down_the_gradient_of_now_cut_to_its_longest(which):
+    """Plain gradient descent on one weight; after the end of the training nothing moves."""
+    nb = definitions(which)
+    weight = torch.nn.Parameter(torch.tensor(0.0))
+    optimizer = torch.optim.SGD([weight], lr=99.0)
+    config, at = nb["Config"](lr=0.1, clip_norm=10.0, agent_steps=100), []
+    for slope, agent_steps in ((3.0, 0), (3.0, 75), (100.0, 50), (3.0, 100), (3.0, 150)):
+        nb["descend"](slope * weight, optimizer, config, agent_steps)
+        at.append(weight.item())
+    assert at == pytest.approx([-0.3, -0.375, -0.875, -0.875, -0.875], rel=1e-5)
+
+
+@pytest.mark.parametrize("which", ["05", "06"])
+def test_a_batch_holds_every_field_of_every_transition(which):
+    nb = definitions(which)
+    rows = [
+        Transition(np.full(4, i, np.float32), i, -i, np.full(4, i + 9, np.float32), i == 2)
+        for i in (1, 2, 3)
+    ]
+    batch = nb["make_batch"](rows)
+    assert batch.obs.tolist() == [[i] * 4 for i in (1, 2, 3)]
+    assert batch.next_obs.tolist() == [[i + 9] * 4 for i in (1, 2, 3)]
+    assert (batch.action.tolist(), batch.action.dtype) == ([1, 2, 3], torch.int64)
+    assert (batch.reward.tolist(), batch.reward.dtype) == ([-1, -2, -3], torch.float32)
+    assert (batch.terminated.tolist(), batch.terminated.dtype) == ([0, 1, 0], torch.float32)
+    with pytest.raises(ValueError, match="shorter"):
+        nb["make_batch"]([rows[0], rows[1][:4]])
 
 
 class Count(gym.Env):
