@@ -148,7 +148,9 @@ def command_line():
     parser.add_argument("--set", nargs="+", default=[], help="Pong, ours: field=value; rows added")
     parser.add_argument("--folder", type=Path, help="of the JSON files; default: build/bench")
     parser.add_argument(
-        "--record", action="store_true", help="write to results/, and the table of the README"
+        "--record",
+        action="store_true",
+        help="write to results/ (results/gpu/ on a GPU) and the README's tables",
     )
     parser.add_argument("--table", action="store_true", help="write the recorded table and stop")
     return parser
@@ -181,7 +183,9 @@ def main():
         check_options(options)
     except ValueError as error:
         parser.error(str(error))
-    options.folder = options.folder or ROOT / ("results" if options.record else "build/bench")
+    on_gpu = pick_device().type == "cuda"
+    recorded = ROOT / "results" / (report.GPU if on_gpu else "")
+    options.folder = options.folder or (recorded if options.record else ROOT / "build/bench")
     if not options.table:
         runs = [run for name in options.only for run in plan(benchmark_module(name), options)]
         if any(contestant.peer for contestant, _ in runs) and not PEERS.exists():

@@ -23,8 +23,8 @@ def play_greedily(greedy, seed, quick):
     return result
 
 
-def load_notebook(folder):
-    """Definitions of notebook 08, writing their files below ``folder``; no denormal numbers."""
+def load_notebook(folder, name="08_faster_training", wanted=("PongConfig", "PongTraining")):
+    """Definitions of a notebook, writing their files below ``folder``; no denormal numbers."""
     import torch
 
     from tools.definitions import load_definitions
@@ -35,7 +35,7 @@ def load_notebook(folder):
         return path
 
     torch.set_flush_denormal(True)
-    nb = load_definitions("08_faster_training", ["PongConfig", "PongBrain", "PongTraining"])
+    nb = load_definitions(name, wanted)
     nb["build_dir"] = build_dir  # runs side by side must not share a checkpoint
     return nb
 
@@ -83,6 +83,49 @@ def train_ours(seed, options):
     test = play_greedily(brain.greedy, TEST_SEED, options.quick)
     return {
         "solved": bool(environment.solved),
+        "seconds": environment.seconds,
+        "agent_steps": environment.agent_steps,
+        "updates": brain.updates,
+        "test_mean": test.mean,
+        "test_std": test.std,
+        "curve": environment.evaluations,
+    }
+
+
+def train_notebook_04(seed, options):
+    """Train as notebook 04 does, judged as the others are; its clock stops for evaluations."""
+
+    class Clock:
+        paused = 0.0  # seconds
+
+        def monotonic(self):
+            return time.monotonic() - self.paused
+
+    with tempfile.TemporaryDirectory() as folder:
+        nb = load_notebook(folder, "04_pong_dqn", ("Config", "Environment"))
+        clock = nb["time"] = Clock()
+
+        class Judged(nb["Environment"]):
+            stop_at = GOAL
+
+            def evaluate(self):
+                started = time.monotonic()
+                brain = self.agent.brain
+                found = play_greedily(lambda o: brain.q_values(o).argmax(1), 10_000, options.quick)
+                row = [self.agent_steps, self.seconds / 60, found.mean, found.std]
+                self.evaluations.append(row)
+                self.best = found.mean
+                clock.paused += time.monotonic() - started
+
+        config = replace(nb["Config"](), evaluate_every=EVERY)
+        if options.quick:
+            config = replace(config, agent_steps=1_600, learn_start=800, evaluate_every=1_600)
+        environment = Judged(config, seed, pick_device())
+        environment.run()
+    brain = environment.agent.brain
+    test = play_greedily(lambda o: brain.q_values(o).argmax(1), TEST_SEED, options.quick)
+    return {
+        "solved": environment.best >= GOAL,
         "seconds": environment.seconds,
         "agent_steps": environment.agent_steps,
         "updates": brain.updates,
@@ -202,6 +245,7 @@ def train_stable_baselines3(seed, options, own_wrappers):
 THEIRS = dict(code=train_stable_baselines3, against="ours", peer=True, threads=2)
 CONTESTANTS = (
     Contestant("ours", train_ours, threads=2),
+    Contestant("notebook 04", train_notebook_04, against="ours", threads=2),
     Contestant("stable-baselines3", settings={"own_wrappers": True}, **THEIRS),
     Contestant("stable-baselines3, our wrappers", settings={"own_wrappers": False}, **THEIRS),
 )

@@ -9,6 +9,7 @@ from benchmarks.contestants import NAMES, benchmark_module
 from helpers.runtime import ROOT
 
 README = ROOT / "benchmarks" / "README.md"
+GPU = "gpu"  # folder below results/ for runs on a GPU
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 TITLES = {
     "cartpole": "CartPole-v1: time to a greedy mean of 475",
@@ -244,7 +245,8 @@ def section(data):
     notes += "Each cell: minimum / median / maximum over the runs; ratios: over the rounds that "
     notes += f"both took part in. {data['date']}, {where}; {software}; "
     notes += f"torch threads: {threads}. `{data['command']}`"
-    return "\n".join([f"### {TITLES[name]}", "", *lines, "", notes])
+    title = TITLES[name] + (", on a GPU" if hardware["gpu"] != "none" else "")
+    return "\n".join([f"### {title}", "", *lines, "", notes])
 
 
 def tables(folder):
@@ -292,7 +294,7 @@ def draw_chart(folder, path=CHART):
 
 
 def write_table(folder, readme=README):
-    """Put the table of the results in ``folder`` between the two markers of a README.
+    """Put the tables of a folder and of its GPU folder between the two markers of a README.
 
     Raises:
         ValueError: if the markers are not there, once each.
@@ -302,4 +304,5 @@ def write_table(folder, readme=README):
         raise ValueError(f"expected {readme} to hold {BEGIN!r} and {END!r} once each")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n{tables(folder)}\n{END}{after}", encoding="utf-8")
+    table = f"{tables(folder)}\n\n{tables(folder / GPU)}"
+    readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")

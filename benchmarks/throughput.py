@@ -59,16 +59,14 @@ def pong_ours(seed, quick):
     with tempfile.TemporaryDirectory() as folder:
         nb = pong.load_notebook(folder)
 
-        def copy_now_and_then(brain):  # every 1,000 agent steps, as stable-baselines3
-            if brain.updates % 250 == 0:
-                brain.copy_to_target()
-
-        nb["PongBrain"].follow = copy_now_and_then
+        nb["PongBrain"].follow = lambda brain: None  # copied below
 
         class Metered(nb["PongTraining"]):
             def record(self, *step):
                 meter.read(self.agent_steps, self.agent.brain.updates)  # before this step
                 super().record(*step)
+                if self.agent_steps % 1_000 == 0:  # as stable-baselines3
+                    self.agent.brain.copy_to_target()
 
         config = replace(
             nb["PongConfig"](), seed=seed, channels=(32, 64, 64), hidden=512, layer_norm=False,
