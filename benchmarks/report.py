@@ -256,6 +256,11 @@ def tables(folder):
     return "\n\n".join(section(data) for data in found if data["rows"]) or "Not measured yet."
 
 
+def recorded_tables(folder):
+    """Markdown of all results in a folder, then of those in its GPU folder."""
+    return f"{tables(folder)}\n\n{tables(folder / GPU)}"
+
+
 CHART = ROOT / "pictures" / "time_to_solved.png"
 SHOWN = {  # contestants of the chart and what they are
     "ours": "notebook 08",
@@ -304,5 +309,5 @@ def write_table(folder, readme=README):
         raise ValueError(f"expected {readme} to hold {BEGIN!r} and {END!r} once each")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    table = f"{tables(folder)}\n\n{tables(folder / GPU)}"
+    table = recorded_tables(folder)
     readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")

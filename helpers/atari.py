@@ -15,7 +15,9 @@ try:
     import ale_py
     from ale_py.vector_env import AtariVectorEnv
 except ImportError as error:  # pragma: no cover - tested by hiding the module
-    raise ImportError('expected ale-py >= 0.11, got none: pip install "ale-py>=0.11"') from error
+    raise ImportError(
+        'expected ale-py >= 0.11.1, got none: pip install "ale-py>=0.11.1"'
+    ) from error
 
 ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner in red on stderr
 gym.register_envs(ale_py)

@@ -398,7 +398,9 @@ def test_make_pong_to_watch_shows_colours_and_the_same_observations():
 def test_without_ale_py_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ale_py", None)
     spec = importlib.util.spec_from_file_location("atari_without_ale", atari.__file__)
-    with pytest.raises(ImportError, match=r'expected ale-py >= 0\.11.*pip install "ale-py>=0\.11"'):
+    with pytest.raises(
+        ImportError, match=r'expected ale-py >= 0\.11\.1.*pip install "ale-py>=0\.11\.1"'
+    ):
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 

@@ -90,8 +90,9 @@ def test_links_to_files_of_the_repository_lead_somewhere(page):
 
 def test_every_recorded_file_is_described():
     described = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
-    patterns = re.findall(r"`([\w*.-]+\.(?:csv|json))`", described)
-    files = {p.name for p in (ROOT / "results").glob("*.*") if p.suffix in (".csv", ".json")}
-    known = {p.name for pattern in patterns for p in (ROOT / "results").glob(pattern)}
+    patterns = re.findall(r"`([\w*./-]+\.(?:csv|json))`", described)
+    results = ROOT / "results"
+    files = {path for path in results.rglob("*.*") if path.suffix in (".csv", ".json")}
+    known = {path for pattern in patterns for path in results.glob(pattern)}
     assert files <= known, sorted(files - known)
     assert all(list((ROOT / "results").glob(pattern)) for pattern in patterns)

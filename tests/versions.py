@@ -49,7 +49,9 @@ def install(python, options, venv):
     """Create an environment; return {library: version} of what is in it."""
     # uv does not read pip's settings: a folder with wheels counts for both
     env = os.environ | {"UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", "")}
-    subprocess.run(["uv", "venv", "--quiet", "--python", python, venv], check=True, env=env)
+    subprocess.run(
+        ["uv", "venv", "--quiet", "--seed", "--python", python, venv], check=True, env=env
+    )
     command = ["uv", "pip", "install", "--quiet", "--no-cache", "--python", f"{venv}/bin/python"]
     subprocess.run(
         [*command, *options, "-r", "requirements-dev.txt"], check=True, env=env, cwd=ROOT

@@ -1768,10 +1768,11 @@ print(
 # records all the starts once, and replays them as one. It needs the same memory
 # addresses each time, so the learning rate is a tensor that is filled in place.
 # `capture` does the recording; on a CPU it returns the function unchanged.
-#
-# On an NVIDIA H100 with 16 CPU cores, and with the network of the paper, batches
-# of 32 and an update every 4 agent steps, the loop below makes 675 to 713
-# updates per second (three runs). stable-baselines3 makes 84 to 99 with one
+
+# %% [markdown]
+# On an NVIDIA H100 with 16 CPU cores, and with the network of the paper,
+# batches of 32 and an update every 4 agent steps, the loop below makes 675 to
+# 713 updates per second (three runs). stable-baselines3 makes 84 to 99 with one
 # game (three runs), and 145 and 153 with eight. Our recipe for Pong reached 18
 # points after 200,000 agent steps, in 55 seconds; its ten test games average
 # 19.7 points. That was a single training (`results/gpu/`).

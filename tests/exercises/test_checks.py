@@ -64,8 +64,8 @@ def test_usual_mistakes_are_told_apart(check, hint, function, capsys):
 
 
 FORMS = {
-    "numpy, 32 bits": np.float32,
-    "numpy, 64 bits": np.float64,
+    "numpy, 32 bits": lambda x: np.asarray(x, np.float32),
+    "numpy, 64 bits": lambda x: np.asarray(x, np.float64),
     "torch, 32 bits": lambda x: torch.tensor(x, dtype=torch.float32),
     "torch, 64 bits": lambda x: torch.tensor(x, dtype=torch.float64),
     "Python": lambda x: x.tolist(),
@@ -151,6 +151,14 @@ def test_not_implemented_is_open(check, capsys):
 
     assert check(begun) is None
     assert "still open" in capsys.readouterr().out
+
+
+def test_what_torch_has_not_implemented_is_an_error(capsys):
+    def subtracted(*arguments):
+        raise NotImplementedError("Subtraction with a bool tensor is not supported.")
+
+    assert check_columns(subtracted) is False
+    assert "raised NotImplementedError: Subtraction with a bool" in capsys.readouterr().out
 
 
 def test_a_change_in_place_without_a_return_is_named(capsys):
