@@ -98,8 +98,8 @@ def call(function, *inputs):
     raise WrongAnswer("your function changes its input and returns nothing: is a `return` missing?")
 
 
-def call_each(function, inputs, asked):
-    """Call the learner's function, which gives one number, for each tuple of inputs.
+def call_all(function, inputs, asked):
+    """Call the learner's function for each tuple of inputs.
 
     Args:
         function: the learner's.
@@ -111,7 +111,7 @@ def call_each(function, inputs, asked):
 
     Raises:
         ReturnedNothing: if nothing ever comes back.
-        WrongAnswer: if nothing comes back for some of the inputs, or more than one number.
+        WrongAnswer: if nothing comes back for some of the inputs.
     """
     answers = [function(*map(copied, arguments)) for arguments in inputs]
     empty = [what for what, got in zip(asked, answers, strict=True) if is_missing(got)]
@@ -119,6 +119,17 @@ def call_each(function, inputs, asked):
         raise ReturnedNothing
     if empty:
         raise WrongAnswer(f"nothing comes back for {empty[0]}: is a `return` missing in that case?")
+    return answers
+
+
+def call_each(function, inputs, asked):
+    """Like ``call_all``, for a function that returns one number.
+
+    Raises:
+        ReturnedNothing: if nothing ever comes back.
+        WrongAnswer: if nothing comes back for some of the inputs, or more than one number.
+    """
+    answers = call_all(function, inputs, asked)
     shapes = [as_array(got).shape for got in answers]
     if any(shapes):
         raise WrongAnswer(

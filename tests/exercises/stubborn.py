@@ -8,6 +8,13 @@ case only. Those that cannot be made in this way are written out in ``stubborn_*
 import numpy as np
 import torch
 
+from exercises.apex import (
+    check_due,
+    check_epsilon,
+    check_initial_priorities,
+    check_late_priorities,
+    check_turns,
+)
 from exercises.cartpole import (
     check_huber,
     check_pick,
@@ -59,6 +66,7 @@ from exercises.target_network import (
     check_td_target,
 )
 from tests.exercises import (
+    answers_apex,
     answers_cartpole,
     answers_double_dueling,
     answers_faster,
@@ -86,6 +94,7 @@ from tests.exercises.kinds import (
 from tests.exercises.stubborn_01_02 import NOTEBOOK_1, NOTEBOOK_2
 from tests.exercises.stubborn_03_04 import NOTEBOOK_3, NOTEBOOK_4
 from tests.exercises.stubborn_05_08 import NOTEBOOKS_5_TO_8
+from tests.exercises.stubborn_09 import NOTEBOOK_9
 
 MODULES = (
     answers_q_table,
@@ -96,6 +105,7 @@ MODULES = (
     answers_prioritized_nstep,
     answers_rainbow,
     answers_faster,
+    answers_apex,
 )
 RIGHT = {check: functions[0] for module in MODULES for check, functions in module.RIGHT}
 RIGHT[check_huber] = answers_cartpole.huber_where
@@ -213,6 +223,9 @@ FIXED = {
     check_replay_ratio: {0: (128, 32), 1: (16, 1), 2: (64, 8)},
     check_next_rows: {1: (8, 64, 16), 2: (1, 3)},
     check_patches: {1: (2, 4)},
+    check_epsilon: {0: (0, 3), 1: (1, 4, 8, 16, 360)},
+    check_due: {0: (0,), 1: (16, 100), 2: (1, 16, 100)},
+    check_turns: {0: (1_000,), 1: (0, 250), 2: (0.25, 0.5, 1.0), 3: (0, 8, 32)},
 }
 
 # Checks of functions that return fractions, and how many digits a rounded answer keeps.
@@ -241,6 +254,9 @@ FRACTIONS = (
     check_noise,
     check_replay_ratio,
     check_patches,
+    check_epsilon,
+    check_initial_priorities,
+    check_late_priorities,
 )
 
 # Checks of functions that return one number, or one row, for each item.
@@ -266,6 +282,8 @@ BATCHES = (
     check_noise,
     check_next_rows,
     check_patches,
+    check_initial_priorities,
+    check_late_priorities,
 )
 
 # Checks whose inputs can be whole numbers while the result is a fraction.
@@ -276,6 +294,7 @@ WHOLES = (
     check_rank_probabilities,
     check_growth,
     check_replay_ratio,
+    check_epsilon,
 )
 
 NETWORKS = {check_target: (0,), check_greedy: (0,), check_soft_update: (0, 1), check_td_loss: (0,)}
@@ -571,6 +590,79 @@ CASES = {
         "squares": lambda x, s: x.shape[-1] == x.shape[-2] and x.shape[-1] > s,
         "negative pixels": lambda x, s: (x < 0).any(),
     },
+    check_epsilon: {
+        "a lone actor": lambda i, n: n == 1,
+        "two actors": lambda i, n: n == 2,
+        "the first of several": lambda i, n: i == 0 and n > 1,
+        "the last of several": lambda i, n: i == n - 1 > 0,
+        "neither the first nor the last": lambda i, n: 0 < i < n - 1,
+        "other numbers of actors": lambda i, n: n not in (1, 2, 4, 8, 16, 360),
+        "many actors": lambda i, n: n > 360,
+    },
+    check_initial_priorities: {
+        "one transition": lambda q, a, r, d, n: len(q) == 1,
+        "one that ended": lambda q, a, r, d, n: len(q) == 1 and not d.any(),
+        "one that goes on": lambda q, a, r, d, n: len(q) == 1 and d.all(),
+        "all ended": lambda q, a, r, d, n: len(q) > 1 and not d.any(),
+        "none ended": lambda q, a, r, d, n: len(q) > 1 and d.all(),
+        "no discount": lambda q, a, r, d, n: (d == 1).all(),
+        "only negative values": lambda q, a, r, d, n: (n < 0).all() and d.any(),
+        "one action": lambda q, a, r, d, n: q.shape[1] == 1,
+        "two actions": lambda q, a, r, d, n: q.shape[1] == 2,
+        "many actions": lambda q, a, r, d, n: q.shape[1] > 6,
+        "as many transitions as actions": lambda q, a, r, d, n: q.shape[0] == q.shape[1],
+        "whole rewards": lambda q, a, r, d, n: (r == r.round()).all(),
+        "many transitions": lambda q, a, r, d, n: len(q) > 20,
+    },
+    check_late_priorities: {
+        "one slot": lambda p, w, k, new: len(p) == 1,
+        "one valid key": lambda p, w, k, new: len(k) == 1 and w[k[0, 0]] == k[0, 1],
+        "one late key": lambda p, w, k, new: len(k) == 1 and w[k[0, 0]] > k[0, 1],
+        "all valid": lambda p, w, k, new: len(k) > 1 and (w[k[:, 0]] == k[:, 1]).all(),
+        "all late": lambda p, w, k, new: len(k) > 1 and (w[k[:, 0]] > k[:, 1]).all(),
+        "a slot drawn twice": lambda p, w, k, new: len(set(k[:, 0])) < len(k),
+        "more keys than slots": lambda p, w, k, new: len(k) > len(p),
+        "as many keys as slots": lambda p, w, k, new: len(k) == len(p) > 1,
+        "an empty slot": lambda p, w, k, new: (w == 0).any(),
+        "equal priorities": lambda p, w, k, new: len(set(p)) < len(p),
+        "a new priority of 0": lambda p, w, k, new: (new == 0).any(),
+        "whole priorities": lambda p, w, k, new: (p == p.round()).all(),
+        "many slots": lambda p, w, k, new: len(p) > 100,
+        "written more than once meanwhile": lambda p, w, k, new: (w[k[:, 0]] - k[:, 1] > 2).any(),
+    },
+    check_due: {
+        "every update": lambda b, a, e: e == 1,
+        "from 0": lambda b, a, e: b == 0 and a < e,
+        "no progress": lambda b, a, e: b == a and b % e,
+        "no progress at a multiple": lambda b, a, e: b == a and b % e == 0,
+        "from a multiple": lambda b, a, e: b % e == 0 and b > 0 and a - b < e,
+        "to a multiple": lambda b, a, e: a % e == 0 and a - b < e,
+        "from one multiple to the next": lambda b, a, e: b % e == 0 and a - b == e,
+        "two multiples": lambda b, a, e: a // e - b // e == 2,
+        "many multiples": lambda b, a, e: a // e - b // e > 2,
+        "one update": lambda b, a, e: a - b == 1,
+        "not 16 updates": lambda b, a, e: a - b not in (0, 1, 16),
+        "many updates": lambda b, a, e: b > 1_000 and a // e > b // e,
+        "many updates, none due": lambda b, a, e: b > 1_000 and a // e == b // e,
+    },
+    check_turns: {
+        "at the start": lambda s, u, r, b: s == 0 == u,
+        "an update too many at the start": lambda s, u, r, b: s == 0 < u,
+        "no update yet": lambda s, u, r, b: u == 0 < s,
+        "exactly `band` missing": lambda s, u, r, b: r * s - u == b > 0,
+        "one more than `band` missing": lambda s, u, r, b: r * s - u == b + 1,
+        "none missing": lambda s, u, r, b: r * s == u > 0,
+        "one missing": lambda s, u, r, b: r * s - u == 1,
+        "a part of one missing": lambda s, u, r, b: 0 < r * s - u < 0.5,
+        "most of one missing": lambda s, u, r, b: 0.5 < r * s - u < 1,
+        "a part more than `band` missing": lambda s, u, r, b: 0 < r * s - u - b < 0.5,
+        "no band": lambda s, u, r, b: b == 0,
+        "a ratio of 1": lambda s, u, r, b: r == 1,
+        "more updates than agent steps": lambda s, u, r, b: r > 1,
+        "a ratio that is not exact": lambda s, u, r, b: r in (0.1, 0.3, 0.7),
+        "many agent steps": lambda s, u, r, b: s > 100_000,
+        "far too many updates": lambda s, u, r, b: u > r * s + b,
+    },
 }
 CASES[check_dueling_max] = CASES[check_combine]
 
@@ -611,6 +703,7 @@ STUBBORN = [
     *NOTEBOOK_3,
     *NOTEBOOK_4,
     *NOTEBOOKS_5_TO_8,
+    *NOTEBOOK_9,
 ]
 
 # Kinds that apply to nearly every check, with those they do not apply to.
@@ -623,12 +716,12 @@ EXEMPT = {
 
 # Kinds that apply to some checks, with the least number of these.
 FEWEST = {
-    MAXIMUM: 34,
-    WHOLE: 19,
-    SINGLE: 23,
-    MERGED: 21,
+    MAXIMUM: 39,
+    WHOLE: 23,
+    SINGLE: 25,
+    MERGED: 23,
     TIES: 1,
-    OCCURRENCE: 17,
+    OCCURRENCE: 20,
     MASK: 2,
     FORBIDDEN: 9,
 }

@@ -13,6 +13,7 @@ from exercises.cartpole import check_columns
 from exercises.pong import check_transitions
 from exercises.target_network import check_greedy, check_soft_update, check_td_loss
 from tests.exercises import (
+    answers_apex,
     answers_cartpole,
     answers_double_dueling,
     answers_faster,
@@ -37,6 +38,7 @@ ANSWERS = (
     answers_prioritized_nstep,
     answers_rainbow,
     answers_faster,
+    answers_apex,
 )
 RIGHT = [case for module in ANSWERS for case in module.RIGHT]
 WRONG = [case for module in ANSWERS for case in module.WRONG]
