@@ -16,16 +16,22 @@ from exercises import (
     exercise,
 )
 
+DIVISOR = "What does your function divide by if n = 1?"
+
 
 @exercise
 def check_epsilon(function):
-    """``function(i, n)``: ε of actor i = 0 … n − 1; a lone actor (n = 1) gets 0.4."""
+    """``function(i, n)``: ε of actor i = 0 … n − 1.
+
+    The exponents go from 1 to 8. A lone actor (n = 1) gets the middle of them: 0.4 ** 4.5, about
+    0.0162.
+    """
     rng = np.random.default_rng(0)
-    cases = [(i, 4) for i in range(4)] + [(0, 1), (0, 2), (1, 2), (17, 360), (359, 360)]
+    cases = [(i, 4) for i in range(4)] + [(0, 2), (1, 2), (17, 360), (359, 360)]
     cases += [(i, n) for n in (3, 5, 8, 16) for i in (0, 1, n - 1)]
     cases += [(int(rng.integers(n)), int(n)) for n in rng.integers(2, 500, 12)]
     i, n = np.array(cases).T
-    gaps = np.maximum(n - 1, 1)
+    gaps = n - 1
     share = i / gaps
     expected = 0.4 ** (1 + 7 * share)
     mistakes = [
@@ -53,21 +59,44 @@ def check_epsilon(function):
             0.4 ** (1 + 7 / 3 * i),
         ),
     ]
+    lone, middle = "actor 0 of 1", "A lone actor gets the middle, exponent 4.5."
+    lone_mistakes = [
+        (
+            "That is the start of the schedule, as if i / (n − 1) were 0: the lone actor would "
+            f"play almost half of its steps at random.\n  {middle}",
+            [0.4],
+        ),
+        (
+            "That is the end of the schedule, as if i / (n − 1) were 1: the lone actor would "
+            f"hardly explore.\n  {middle}",
+            [0.4**8],
+        ),
+        (
+            "Take the middle of the exponents, 1 and 8, not of the values of ε.",
+            [(0.4 + 0.4**8) / 2],
+        ),
+        ("The exponents begin with 1, not with 0: 4.5 is the middle of 1 and 8.", [0.4**3.5]),
+        ("The exponent need not be whole: 4.5 is the middle of 1 and 8.", [0.4**4]),
+        ("The exponent need not be whole: 4.5 is the middle of 1 and 8.", [0.4**5]),
+        ("That is the exponent; ε is 0.4 to the power of it.", [4.5]),
+        (f"Then the lone actor would never explore.\n  {middle}", [0.0]),
+        (f"Then the lone actor would play all of its steps at random.\n  {middle}", [1.0]),
+    ]
     asked = [f"actor {a} of {b}" for a, b in cases]
     try:
         function(0, 1)
     except ZeroDivisionError as error:
-        raise WrongAnswer(
-            f"actor 0 of 1: {error}.\n  What does your function divide by if n = 1?"
-        ) from error
-    got = as_array(call_each(function, cases, asked))
-    alone = n == 1
-    if agree(got[~alone], expected[~alone]) and not agree(got[alone], expected[alone]):
-        raise WrongAnswer(
-            f"expected ε: 0.4 for actor 0 of 1, got {got[alone][0]:g}.\n  With several actors your "
-            "ε is right."
-        )
-    compare(got, expected, "ε", mistakes, asked)
+        raise WrongAnswer(f"{lone}: {error}.\n  {DIVISOR}") from error
+    got = as_array(call_each(function, [*cases, (0, 1)], [*asked, lone]))
+    compare(got[:-1], expected, "ε", mistakes, asked)  # however the lone actor is treated
+    try:
+        if np.isnan(got[-1]):
+            raise WrongAnswer(f"expected ε: {0.4**4.5:.6g} for {lone}, got nan.\n  {DIVISOR}")
+        compare(got[-1:], [0.4**4.5], "ε", lone_mistakes, [lone])
+    except WrongAnswer as wrong:
+        text = str(wrong).removesuffix(".")
+        end = "" if text.endswith("?") else "."
+        raise WrongAnswer(f"{text}{end}\n  With several actors your ε is right.") from None
 
 
 @exercise

@@ -14,21 +14,39 @@ from exercises.apex import (
 )
 
 
+def share(i, n):
+    return i / (n - 1) if n > 1 else 0.5
+
+
 def epsilon(i, n):
-    return 0.4 ** (1 + 7 * i / max(n - 1, 1))
+    return 0.4 ** (1 + 7 * share(i, n))
 
 
 def epsilon_alone(i, n):
     if n == 1:
-        return 0.4
+        return 0.4**4.5
     return 0.4 * np.float32(0.4) ** (7 * i / (n - 1))
 
 
 def epsilon_loop(i, n):
-    value, factor = 0.4, 0.4 ** (7 / (n - 1)) if n > 1 else 1.0
+    if n == 1:
+        return math.sqrt(0.4 * 0.4**8)
+    value, factor = 0.4, 0.4 ** (7 / (n - 1))
     for _ in range(i):
         value *= factor
     return value
+
+
+def epsilon_error(i, n):
+    try:
+        return 0.4 ** (1 + 7 * i / (n - 1))
+    except ZeroDivisionError:
+        return 0.4 ** ((1 + 8) / 2)
+
+
+def epsilon_with(alone):
+    """Right with several actors."""
+    return lambda i, n: epsilon(i, n) if n > 1 else alone
 
 
 def take(q, action):
@@ -207,10 +225,12 @@ RIGHT = [
             epsilon,
             epsilon_alone,
             epsilon_loop,
-            lambda i, n: torch.tensor(0.4) ** torch.linspace(1, 8, n)[i],
-            lambda i, n: np.logspace(1, 8, n, base=0.4)[i],
-            lambda i, n: math.exp(math.log(0.4) * (1 + 7 * i / (n - 1 or 1))),
-            lambda i, n: np.array(0.4 if i == 0 else 0.4 ** ((n - 1 + 7 * i) / (n - 1))),
+            epsilon_error,
+            lambda i, n: torch.tensor(0.4) ** (torch.linspace(1, 8, n)[i] if n > 1 else 4.5),
+            lambda i, n: np.logspace(1, 8, n if n > 1 else 3, base=0.4)[i if n > 1 else 1],
+            lambda i, n: math.exp(math.log(0.4) * (1 + 7 * (i + (n == 1)) / (n - 1 or 2))),
+            lambda i, n: np.array(0.4 ** np.mean([1, 8] if n == 1 else 1 + 7 * i / (n - 1))),
+            lambda i, n: 0.4 ** np.nan_to_num(1 + 7 * np.divide(i, n - 1 or np.nan), nan=4.5),
         ],
     ),
     (
@@ -270,29 +290,40 @@ WRONG = [
         check_epsilon,
         {
             "i / n is not 1": lambda i, n: 0.4 ** (1 + 7 * i / n),
-            "The 1 in the exponent is missing": lambda i, n: 0.4 ** (7 * i / max(n - 1, 1)),
+            "The 1 in the exponent is missing": lambda i, n: 0.4 ** (7 * share(i, n)),
             "Only 7 · i is divided": lambda i, n: 0.4 ** ((1 + 7 * i) / max(n - 1, 1)),
             "not divided by anything": lambda i, n: 0.4 ** (1 + 7 * i),
-            "are brackets missing": lambda i, n: 0.4**1 + 7 * i / max(n - 1, 1),
-            "should be a power": lambda i, n: 0.4 * (1 + 7 * i / max(n - 1, 1)),
+            "are brackets missing": lambda i, n: 0.4**1 + 7 * share(i, n),
+            "should be a power": lambda i, n: 0.4 * (1 + 7 * share(i, n)),
             "evenly spaced": lambda i, n: np.linspace(0.4, 0.4**8, n)[i],
-            "reverse order": lambda i, n: epsilon(n - 1 - i, n) if n > 1 else 0.4**8,
+            "reverse order": lambda i, n: epsilon(n - 1 - i, n),
             "not from 1": lambda i, n: epsilon(i + 1, n),
             "from 0, not from 1": lambda i, n: epsilon(i - 1, n),
             "count from 0": lambda i, n: 0.4 ** (1 + 7 * (i + 1) / n),
             "use `/`, not `//`": lambda i, n: 0.4 ** (1 + 7 * i // max(n - 1, 1)),
-            "need not be whole": lambda i, n: 0.4 ** (1 + 7 * (i // max(n - 1, 1))),
+            "need not be whole": lambda i, n: 0.4 ** (1 + 7 * (i // (n - 1) if n > 1 else 0.5)),
             "is fixed in your function": lambda i, n: 0.4 ** (1 + 7 * i / 3),
             "divide by if n = 1": lambda i, n: 0.4 ** (1 + 7 * i / (n - 1)),
             "for actor 0 of 1, got nan": lambda i, n: 0.4 ** (1 + 7 * torch.tensor(i) / (n - 1)),
-            "With several actors your ε is right": lambda i, n: epsilon(i, n) if n > 1 else 0.0,
-            "for actor 0 of 1, got 0.00065536": lambda i, n: epsilon(i, n) if n > 1 else 0.4**8,
-            "nothing comes back for actor 0 of 1": lambda i, n: epsilon(i, n) if n > 1 else None,
+            "if n = 1?\n  With several": epsilon_with(np.nan),
+            "almost half of its steps": lambda i, n: 0.4 ** (1 + 7 * i / max(n - 1, 1)),
+            "the start of the schedule": lambda i, n: np.logspace(1, 8, n, base=0.4)[i],
+            "as if i / (n − 1) were 0": lambda i, n: 0.4 ** np.linspace(1, 8, n)[i],
+            "for actor 0 of 1, got 0.4": epsilon_with(0.4),
+            "the end of the schedule": epsilon_with(0.4**8),
+            "not of the values of ε.\n": epsilon_with((0.4 + 0.4**8) / 2),
+            "begin with 1, not with 0": epsilon_with(0.4 ** (7 * 0.5)),
+            "4.5 is the middle of 1 and 8": epsilon_with(0.4**4),
+            "whole: 4.5 is the middle": epsilon_with(0.4**5),
+            "That is the exponent": epsilon_with(4.5),
+            "would never explore": epsilon_with(0.0),
+            "all of its steps at random": epsilon_with(1.0),
+            "With several actors your ε is right": epsilon_with(0.1),
+            "return the numbers as they are.\n  With several": epsilon_with(0.0162),
+            "nothing comes back for actor 0 of 1": epsilon_with(None),
             "expected one number from each call": lambda i, n: [epsilon(k, n) for k in range(n)],
             "That is rounded": lambda i, n: round(epsilon(i, n), 4),
-            "expected ε: 0.4 for actor 0 of 4, got 0.5": lambda i, n: (
-                0.5 ** (1 + 7 * i / max(n, 2))
-            ),
+            "expected ε: 0.4 for actor 0 of 4, got 0.5": lambda i, n: 0.5 ** (1 + 7 * share(i, n)),
         },
     ),
     (

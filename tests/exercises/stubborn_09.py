@@ -11,7 +11,15 @@ from exercises.apex import (
     check_turns,
 )
 from tests.exercises import answers_apex
-from tests.exercises.answers_apex import initial, initial_with, late, late_with, take, turns_with
+from tests.exercises.answers_apex import (
+    initial,
+    initial_with,
+    late,
+    late_with,
+    share,
+    take,
+    turns_with,
+)
 from tests.exercises.kinds import (
     BRANCH,
     CONSTANT,
@@ -113,15 +121,18 @@ NOTEBOOK_9 = [
             answers_apex.epsilon(i, n) if n in (1, 2, 4, 8, 16) else 0.4 ** (1 + 7 * i / n)
         ),
     ),
-    (check_epsilon, CONSTANT, "another base", lambda i, n: 0.41 ** (1 + 7 * i / max(n - 1, 1))),
-    (check_epsilon, CONSTANT, "another power", lambda i, n: 0.4 ** (1 + 6.9 * i / max(n - 1, 1))),
+    (check_epsilon, CONSTANT, "another base", lambda i, n: 0.41 ** (1 + 7 * share(i, n))),
+    (check_epsilon, CONSTANT, "another power", lambda i, n: 0.4 ** (1 + 6.9 * share(i, n))),
+    (check_epsilon, CONSTANT, "ε of actor 0 when alone", answers_apex.epsilon_with(0.4)),
+    (check_epsilon, CONSTANT, "ε of the last actor when alone", answers_apex.epsilon_with(0.4**8)),
+    (check_epsilon, ROUNDED, "rounded when alone", answers_apex.epsilon_with(0.016)),
     (check_epsilon, MAXIMUM, "at least 0.01", lambda i, n: max(0.01, answers_apex.epsilon(i, n))),
     (check_epsilon, MAXIMUM, "at least 0.001", lambda i, n: max(0.001, answers_apex.epsilon(i, n))),
     (
         check_epsilon,
         ROUNDED,
         "a rounded exponent",
-        lambda i, n: 0.4 ** round(1 + 7 * i / max(n - 1, 1), 2),
+        lambda i, n: 0.4 ** round(1 + 7 * share(i, n), 2),
     ),
     (check_epsilon, ROUNDED, "five digits", lambda i, n: round(answers_apex.epsilon(i, n), 5)),
     (
