@@ -68,6 +68,21 @@ def check_settings(settings):
     with_settings(load_definitions("08_faster_training", ["PongConfig"])["PongConfig"](), settings)
 
 
+def figures_of(environment, greedy, quick):
+    """What is recorded of a finished training of ours, with its test games."""
+    test = play_greedily(greedy, TEST_SEED, quick)
+    curve = environment.evaluations
+    return {
+        "solved": bool(curve) and curve[-1][2] >= GOAL,
+        "seconds": environment.seconds,
+        "agent_steps": environment.agent_steps,
+        "updates": environment.agent.brain.updates,
+        "test_mean": test.mean,
+        "test_std": test.std,
+        "curve": curve,
+    }
+
+
 def train_ours(seed, options):
     """Train as notebook 08 does."""
     with tempfile.TemporaryDirectory() as folder:
@@ -79,17 +94,7 @@ def train_ours(seed, options):
             )
         environment = nb["PongTraining"](config, pick_device())
         environment.run()
-    brain = environment.agent.brain
-    test = play_greedily(brain.greedy, TEST_SEED, options.quick)
-    return {
-        "solved": bool(environment.solved),
-        "seconds": environment.seconds,
-        "agent_steps": environment.agent_steps,
-        "updates": brain.updates,
-        "test_mean": test.mean,
-        "test_std": test.std,
-        "curve": environment.evaluations,
-    }
+    return figures_of(environment, environment.agent.brain.greedy, options.quick)
 
 
 def train_notebook_04(seed, options):
@@ -108,10 +113,12 @@ def train_notebook_04(seed, options):
         class Judged(nb["Environment"]):
             stop_at = GOAL
 
+            def greedy(self, obs):
+                return self.agent.brain.q_values(obs).argmax(1)
+
             def evaluate(self):
                 started = time.monotonic()
-                brain = self.agent.brain
-                found = play_greedily(lambda o: brain.q_values(o).argmax(1), 10_000, options.quick)
+                found = play_greedily(self.greedy, 10_000, options.quick)
                 row = [self.agent_steps, self.seconds / 60, found.mean, found.std]
                 self.evaluations.append(row)
                 self.best = found.mean
@@ -122,17 +129,7 @@ def train_notebook_04(seed, options):
             config = replace(config, agent_steps=1_600, learn_start=800, evaluate_every=1_600)
         environment = Judged(config, seed, pick_device())
         environment.run()
-    brain = environment.agent.brain
-    test = play_greedily(lambda o: brain.q_values(o).argmax(1), TEST_SEED, options.quick)
-    return {
-        "solved": environment.best >= GOAL,
-        "seconds": environment.seconds,
-        "agent_steps": environment.agent_steps,
-        "updates": brain.updates,
-        "test_mean": test.mean,
-        "test_std": test.std,
-        "curve": environment.evaluations,
-    }
+    return figures_of(environment, environment.greedy, options.quick)
 
 
 def as_vec_env(envs, seed):

@@ -14,6 +14,12 @@ from benchmarks import cartpole, memory, pong, report, throughput
 from benchmarks.contestants import NAMES, Contestant, benchmark_module, find_contestant
 
 
+def pong_config():
+    from tools.definitions import load_definitions
+
+    return load_definitions("04_pong_dqn", ["Config"])["Config"]()
+
+
 def race_row(contestant, turn, seconds, solved=True):
     figures = {"seconds": seconds, "agent_steps": 2_500, "test_mean": 490.0}
     return {"contestant": contestant, "round": turn, "solved": solved, **figures}
@@ -193,6 +199,50 @@ def test_readme_shows_the_results_that_are_there():
     shown = text.split(report.BEGIN)[1].split(report.END)[0].strip()
     expected = report.recorded_tables(report.ROOT / "results")
     assert shown == expected, "run: python -m benchmarks --table"
+
+
+def test_results_of_a_gpu_stand_below_and_say_so(tmp_path):
+    here = data_of([race_row("ours", 0, 1.0)])
+    there = here | {"hardware": {"cpu": "a", "cores": 16, "gpu": "b"}}
+    (tmp_path / report.GPU).mkdir()
+    for folder, data in ((tmp_path, here), (tmp_path / report.GPU, there)):
+        (folder / "bench_cartpole.json").write_text(json.dumps(data))
+    titles = [row for row in report.recorded_tables(tmp_path).splitlines() if row[:4] == "### "]
+    plain = f"### {report.TITLES['cartpole']}"
+    assert titles == [plain, f"{plain}, on a GPU"]
+
+
+def test_notebook_04_is_judged_with_its_clock_stopped(monkeypatch):
+    """Two evaluations of a second each in a training of two seconds; the second meets the goal."""
+    nb, now, means = {"Config": pong_config}, [100.0], iter([17.0, 18.5, 16.0])
+
+    class Environment:
+        best, evaluations, agent_steps, seconds = -22.0, (), 0, 0.0
+        agent = Namespace(brain=Namespace(updates=7))
+
+        def __init__(self, config, seed, device):
+            self.config, self.evaluations = config, []
+
+        def run(self):
+            started = nb["time"].monotonic()
+            while self.best < self.stop_at:
+                now[0] += 1.0
+                self.seconds = nb["time"].monotonic() - started
+                self.agent_steps += self.config.evaluate_every
+                self.evaluate()
+
+    def play(greedy, seed, quick):
+        now[0] += 1.0
+        return Namespace(mean=next(means), std=0.0)
+
+    nb["Environment"] = Environment
+    monkeypatch.setattr(pong, "load_notebook", lambda folder, name, wanted: nb)
+    monkeypatch.setattr(pong, "play_greedily", play)
+    monkeypatch.setattr(pong, "time", Namespace(monotonic=lambda: now[0]))
+    row = pong.train_notebook_04(0, Namespace(quick=False))
+    assert row["solved"] and row["seconds"] == 2.0 and row["agent_steps"] == 20_000
+    assert row["curve"] == [[10_000, 1 / 60, 17.0, 0.0], [20_000, 2 / 60, 18.5, 0.0]]
+    assert row["test_mean"] == 16.0 and row["updates"] == 7
 
 
 def test_contestants_take_turns(tmp_path):

@@ -1762,12 +1762,13 @@ print(
 # %% [markdown]
 # ### On a GPU
 #
-# A GPU finishes an update of this network faster than Python can ask for it,
-# because about a hundred small kernels are started one by one. Two things help.
-# `DeviceFrameReplayMemory` keeps the frames on the GPU. And a **CUDA graph**
-# records all the starts once, and replays them as one. It needs the same memory
-# addresses each time, so the learning rate is a tensor that is filled in place.
-# `capture` does the recording; on a CPU it returns the function unchanged.
+# A GPU should finish an update of this network faster than Python can ask for
+# it, because about a hundred small kernels are started one by one. Two things
+# help. `DeviceFrameReplayMemory` keeps the frames on the GPU. And a **CUDA
+# graph** records all the starts once, and replays them as one. It needs the
+# same memory addresses each time, so the learning rate is a tensor that is
+# filled in place. `capture` does the recording; on a CPU it returns the
+# function unchanged.
 
 # %% [markdown]
 # On an NVIDIA H100 with 16 CPU cores, and with the network of the paper,
